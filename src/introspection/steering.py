@@ -27,6 +27,7 @@ class Edit:
     positions: Tensor | None = None
 
     def __call__(self, residual: Tensor) -> Tensor:
+        """The residual stream after the edit, (slots, length, hidden) to (slots_after, length, hidden)."""
         if self.parents is not None:
             residual = residual[self.parents.to(residual.device)]
         if self.additions is None:

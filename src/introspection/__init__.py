@@ -1,0 +1,1 @@
+"""Does a language model notice a concept that was injected into its activations? The study's library."""

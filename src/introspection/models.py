@@ -1,0 +1,206 @@
+"""Load a language model, and find the parts that the measurement touches: blocks, final norm, unembedding."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import align_module_device
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from introspection.config import ModelSettings, check_layers
+
+_VOCABULARY_CHUNK = 16384  # rows of the unembedding that are in float32 at a time
+
+
+class ModelError(RuntimeError):
+    """A model cannot be loaded or does not have the parts that the study needs; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model of any family, with its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+    @cached_property
+    def blocks(self) -> nn.ModuleList:
+        """The decoder blocks, in order."""
+        count = self.text_config.num_hidden_layers
+        found = [m for m in self.model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+        if not found:
+            raise ModelError(f"{self.name}: no list of {count} decoder blocks; only decoder-only models are supported")
+        return found[0]
+
+    @cached_property
+    def backbone(self) -> nn.Module:
+        """The module that turns token ids into the last residual stream: the model without its unembedding."""
+        backbone: nn.Module = self.model.base_model
+        return backbone
+
+    @cached_property
+    def final_norm(self) -> nn.Module:
+        """The normalisation between the last block and the unembedding."""
+        for parent in self.backbone.modules():
+            children = list(parent.children())
+            if any(child is self.blocks for child in children):
+                norms = [child for child in children if "norm" in type(child).__name__.lower()]
+                if norms:
+                    return norms[-1]  # the last: some families also norm the embedding, before the blocks
+        raise ModelError(f"{self.name}: no final norm beside the decoder blocks; the logit lens is not defined")
+
+    @cached_property
+    def unembedding(self) -> nn.Module:
+        """The linear map from the normed residual stream to logits."""
+        head: nn.Module | None = self.model.get_output_embeddings()
+        if head is None:
+            raise ModelError(f"{self.name}: has no unembedding; load a causal language model")
+        return head
+
+    @property
+    def text_config(self) -> Any:
+        """The part of the model's configuration that describes its decoder."""
+        return self.model.config.get_text_config()
+
+    @property
+    def name(self) -> str:
+        """The folder or hub id that the model came from."""
+        return str(self.model.config.name_or_path)
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of the residual stream."""
+        return int(self.text_config.hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go in."""
+        embedding = self.model.get_input_embeddings()
+        hook = getattr(embedding, "_hf_hook", None)
+        device = getattr(hook, "execution_device", None)
+        return torch.device(device) if device is not None else embedding.weight.device
+
+    def token(self, text: str) -> int:
+        """The id of a text that is one token. Raises ModelError where it is none or several."""
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1:
+            pieces = self.tokenizer.convert_ids_to_tokens(ids)
+            raise ModelError(f"{self.name}: {text!r} is {len(ids)} tokens in this tokenizer ({pieces}), not one")
+        return int(ids[0])
+
+    def is_token(self, text: str) -> bool:
+        """Whether the text is one token."""
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"]) == 1
+
+    @torch.inference_mode()
+    def logits(self, residual: Tensor) -> Tensor:
+        """Final norm and unembedding of states of the residual stream, (rows, hidden) to (rows, vocabulary).
+
+        All in float32, whatever dtype the weights have; `residual` is the stream before the final norm.
+        """
+        with align_module_device(self.final_norm, None), align_module_device(self.unembedding, None):
+            norm_weights = {name: value.float() for name, value in self.final_norm.named_parameters()}
+            device = next(self.unembedding.parameters()).device
+            moved = residual.to(next(iter(norm_weights.values())).device, torch.float32)
+            normed = torch.func.functional_call(self.final_norm, norm_weights, (moved,)).to(device)
+            weight = self.unembedding.weight
+            assert isinstance(weight, Tensor)
+            pieces = [normed @ rows.float().T for rows in weight.split(_VOCABULARY_CHUNK)]
+            logits = torch.cat(pieces, dim=-1)
+            bias = getattr(self.unembedding, "bias", None)
+            if bias is not None:
+                logits += bias.float()
+        return self._rescaled(logits)
+
+    def _rescaled(self, logits: Tensor) -> Tensor:
+        """What some families do to logits after the unembedding: Cohere, Granite and Gemma 2."""
+        config = self.text_config
+        scale = getattr(config, "logit_scale", None)
+        divisor = getattr(config, "logits_scaling", None)
+        cap = getattr(config, "final_logit_softcapping", None)
+        if scale is not None:
+            logits = logits * scale
+        if divisor is not None:
+            logits = logits / divisor
+        if cap is not None:
+            logits = torch.tanh(logits / cap) * cap
+        return logits
+
+
+def load_model(settings: ModelSettings) -> LanguageModel:
+    """Load weights and tokenizer from a folder or the hub: safetensors only, no remote code.
+
+    The layer range is checked against the model's configuration before any weight is read.
+    Raises ModelError for a model that is missing, gated or out of reach, SettingsError for a range outside it.
+    """
+    source = {"pretrained_model_name_or_path": settings.source, "revision": settings.revision or "main"}
+    with _explained(settings.source):
+        config = AutoConfig.from_pretrained(**source, trust_remote_code=False)
+    blocks = config.get_text_config().num_hidden_layers
+    check_layers(settings.layers, blocks, f"params.yaml: layers of {settings.source}")
+    with _explained(settings.source):
+        tokenizer = AutoTokenizer.from_pretrained(**source, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            **source,
+            config=config,
+            dtype=getattr(torch, settings.dtype),
+            device_map=settings.device_map or ("cuda" if torch.cuda.is_available() else None),
+            quantization_config=_quantization(settings),
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    if not tokenizer.chat_template:
+        raise ModelError(f"{settings.source}: its tokenizer has no chat template; use an instruction-tuned model")
+    model.eval()
+    model.requires_grad_(False)
+    return LanguageModel(model, tokenizer)
+
+
+@contextmanager
+def resident(settings: ModelSettings) -> Iterator[LanguageModel]:
+    """A model that is in memory only inside the context, so that another can take its place afterwards."""
+    loaded = [load_model(settings)]
+    try:
+        yield loaded[0]
+    finally:
+        loaded[0].model.to("meta")  # frees the weights, whoever still refers to the model
+        loaded.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _quantization(settings: ModelSettings) -> Any:
+    if settings.quantization is None:
+        return None
+    return BitsAndBytesConfig(
+        load_in_8bit=settings.quantization == "8bit",
+        load_in_4bit=settings.quantization == "4bit",
+        bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
+    )
+
+
+@contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """Say in one line what is wrong with a source, and what to do about it."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        if "gated" in reason.lower() or "401" in reason:
+            advice = "it is gated: accept its licence on the hub, log in with `hf auth login`, and run again"
+        elif "safetensors" in reason and Path(source).is_dir():
+            advice = "only safetensors weights are loaded: convert the model first"
+        elif Path(source).is_dir() or source.startswith((".", "/", "models/")):
+            advice = "give a folder that a model was saved to with save_pretrained, tokenizer included"
+        else:
+            advice = "check the hub id and the network, or download it elsewhere and give its folder as `source`"
+        raise ModelError(f"{source}: cannot be loaded; {advice} ({reason[:300]})") from error

@@ -1,0 +1,117 @@
+"""Control vectors: directions of a concept or of a persona, trained as repeng trains them, kept in its GGUF files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from repeng import ControlVector
+from torch import Tensor
+
+from introspection.chat import generation_prompt
+from introspection.models import LanguageModel
+from introspection.stimuli import Stimuli
+from introspection.trials import Trial, run_trials
+
+Float = NDArray[np.float32]
+
+
+def concept_vectors(
+    model: LanguageModel,
+    stimuli: Stimuli,
+    concepts: Sequence[str],
+    suffixes: Sequence[str],
+    *,
+    tokens_per_batch: int = 16384,
+    progress: bool = False,
+) -> Iterator[tuple[str, ControlVector]]:
+    """For each concept, the direction between being asked to talk about it and about anything (the study's vectors).
+
+    The model reads `Please talk about {concept}.` up to the reply and then a suffix; only the last token's residual
+    stream is used. The states of the negative side are computed once for all concepts.
+    """
+
+    def states(concept: str) -> Tensor:
+        opening = generation_prompt(model.tokenizer, stimuli.concept_prompt(concept))
+        texts = [opening + suffix for suffix in suffixes]
+        return last_token_states(model, texts, tokens_per_batch, f"states: {concept}" if progress else None)
+
+    negative = states(stimuli.anything)
+    for concept in concepts:
+        yield concept, contrast(model, states(concept), negative)
+
+
+def contrast(model: LanguageModel, positive: Tensor, negative: Tensor) -> ControlVector:
+    """The control vector between two sides of a contrast, each (pairs, blocks + 1, hidden).
+
+    Block k has the direction of the states after it, block 0 has none. The states may come from two models that read
+    the same texts: then the vector is the model-contrastive one.
+    """
+    directions = {
+        block: principal_direction(positive[:, block + 1].numpy(), negative[:, block + 1].numpy())
+        for block in range(len(model.blocks) - 1, 0, -1)  # repeng's order, so that the files agree byte for byte
+    }
+    return ControlVector(model_type=model.model.config.model_type, directions=directions)
+
+
+def last_token_states(
+    model: LanguageModel, texts: Sequence[str], tokens_per_batch: int = 16384, progress: str | None = None
+) -> Tensor:
+    """The residual stream after the embedding and every block at the last token, (texts, blocks + 1, hidden)."""
+    trials = [Trial(tuple(model.tokenizer(text)["input_ids"])) for text in texts]
+    return run_trials(model, trials, {}, tokens_per_batch=tokens_per_batch, progress=progress)
+
+
+def principal_direction(positive: Float, negative: Float) -> Float:
+    """repeng's `pca_center`, exactly: the first principal component of pairs that are each centred on their midpoint.
+
+    positive, negative: (pairs, hidden). Returns a unit vector, (hidden,), which points to where most positives lie.
+    Centring makes each pair +d and -d with d half its difference, so the component is the first right singular vector
+    of the differences; their Gram matrix on the smaller side gives it without a randomised solver.
+    """
+    differences = (positive.astype(np.float64) - negative.astype(np.float64)) / 2
+    pairs, hidden = differences.shape
+    if pairs < hidden:
+        _, vectors = np.linalg.eigh(differences @ differences.T)
+        direction = differences.T @ vectors[:, -1]
+    else:
+        _, vectors = np.linalg.eigh(differences.T @ differences)
+        direction = vectors[:, -1]
+    length = np.linalg.norm(direction)
+    if not np.isfinite(length) or length == 0:
+        raise ValueError("the two sides of the contrast do not differ (or are not finite), so there is no direction")
+    direction /= length
+    projections = differences @ direction
+    if np.mean(projections < 0) > np.mean(projections > 0):
+        direction = -direction
+    return direction.astype(np.float32)
+
+
+def random_vectors(model: LanguageModel, count: int, seed: int) -> Iterator[tuple[str, ControlVector]]:
+    """Control directions that mean nothing: independent, uniform on the unit sphere at every block."""
+    generator = torch.Generator().manual_seed(seed)
+    for number in range(1, count + 1):
+        directions = {}
+        for block in range(len(model.blocks) - 1, 0, -1):
+            direction = torch.randn(model.hidden_size, generator=generator)
+            directions[block] = (direction / direction.norm()).numpy()
+        yield f"random_{number}", ControlVector(model_type=model.model.config.model_type, directions=directions)
+
+
+def save_vector(vector: ControlVector, path: Path) -> None:
+    """Write a GGUF file as repeng does, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    vector.export_gguf(unfinished)
+    unfinished.replace(path)
+
+
+def load_vector(path: Path) -> ControlVector:
+    """Read a GGUF file. Raises FileNotFoundError with the stage that makes it, ValueError if it is not a vector's."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such vector; run the stage `vectors` of this model first")
+    vector = ControlVector.import_gguf(path)
+    return ControlVector(vector.model_type, {layer: np.array(value) for layer, value in vector.directions.items()})

@@ -1,0 +1,185 @@
+"""The engine against the study's two-phase procedure, one pass per cell, with repeng's own steering."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from repeng import ControlVector
+
+from introspection import trials as engine
+from introspection.chat import encode
+from introspection.models import LanguageModel
+from introspection.stimuli import Conversation, Stimuli
+from introspection.trials import Injection, NotFiniteError, Trial, plan_tree, prefill, run_prefilled, run_trials
+from introspection.vectors import random_vectors
+from tests.reference import two_phase_logits
+
+PROMPTS = ("no_info", "info", "inaccurate_location", "lorem_ipsum")
+
+
+def vectors_of(model: LanguageModel, count: int = 2) -> dict[str, ControlVector]:
+    return dict(random_vectors(model, count, seed=3))
+
+
+def directions(vectors: dict[str, ControlVector]) -> dict[str, dict[int, np.ndarray]]:
+    return {name: vector.directions for name, vector in vectors.items()}
+
+
+def trial(model: LanguageModel, conversation: Conversation, injection: Injection | None) -> Trial:
+    encoded = encode(model.tokenizer, conversation)
+    return Trial(encoded.token_ids, encoded.steered, injection)
+
+
+def final_logits(
+    model: LanguageModel, rows: list[Trial], vectors: dict[str, ControlVector], **options: int
+) -> torch.Tensor:
+    states = run_trials(model, rows, directions(vectors), layers=[len(model.blocks)], **options)
+    return model.logits(states[:, 0])
+
+
+def test_every_cell_equals_the_two_phase_procedure(any_model: LanguageModel, stimuli: Stimuli) -> None:
+    vectors = vectors_of(any_model)
+    cells: list[tuple[Conversation, Injection | None]] = [(stimuli.detection[prompt], None) for prompt in PROMPTS]
+    for prompt, (first, last), strength in product(PROMPTS, [(1, 4), (2, 3), (4, 4)], [0.5, 4.0]):
+        cells.append((stimuli.detection[prompt], Injection("random_1", strength, first, last)))
+    cells.append((stimuli.detection["info"], Injection("random_2", 4.0, 1, 2)))
+    cells.append((stimuli.content["info"], Injection("random_2", 4.0, 1, 2)))  # shares its turn 1 with the one above
+    cells.append((stimuli.control_conversation(stimuli.controls[0]), Injection("random_2", 4.0, 1, 2)))
+    rows = [trial(any_model, conversation, injection) for conversation, injection in cells]
+    together = final_logits(any_model, rows, vectors)
+    alone = torch.cat([final_logits(any_model, [row], vectors) for row in rows])
+    for row, (conversation, injection) in enumerate(cells):
+        vector = vectors[injection.vector] if injection else None
+        strength, layers = (
+            (injection.strength, (injection.first_layer, injection.last_layer)) if injection else (0.0, (1, 1))
+        )
+        expected = two_phase_logits(any_model, conversation, vector, strength, layers)
+        torch.testing.assert_close(together[row], expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(alone[row], expected, atol=1e-5, rtol=1e-5)
+        if injection and injection.first_layer < 4:  # what follows the last block leaves no key or value
+            assert (expected - together[PROMPTS.index("info")]).abs().max() > 1e-3
+
+
+def test_a_turn_prefilled_by_another_model_equals_both_models_loaded(
+    qwen2: LanguageModel, stimuli: Stimuli, tmp_path_factory: pytest.TempPathFactory, tokenizer: object
+) -> None:
+    from tests.conftest import load, save_model
+
+    other = load(save_model(tmp_path_factory.mktemp("other"), "qwen2", tokenizer, seed=9))
+    for conversation in (stimuli.detection["info"], stimuli.content["no_info"]):
+        encoded = encode(qwen2.tokenizer, conversation)
+        system = prefill(qwen2, encoded.token_ids[: encoded.steered[0]])
+        turn_1 = prefill(other, encoded.token_ids[: encoded.steered[1]], system)
+        states = run_prefilled(qwen2, [turn_1], [encoded.token_ids[encoded.steered[1] :]], layers=[len(qwen2.blocks)])
+        expected = two_phase_logits(qwen2, conversation, None, other=other)
+        torch.testing.assert_close(qwen2.logits(states[:, 0])[0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_states_of_every_layer_equal_those_that_the_model_reports(any_model: LanguageModel, stimuli: Stimuli) -> None:
+    row = trial(any_model, stimuli.detection["no_info"], None)
+    states = run_trials(any_model, [row], {})[0]
+    with torch.inference_mode():
+        expected = any_model.model(torch.tensor([row.token_ids]), output_hidden_states=True).hidden_states
+    for layer in range(len(any_model.blocks)):  # the last entry of the model's own is normed already
+        torch.testing.assert_close(states[layer], expected[layer][0, -1], atol=1e-5, rtol=1e-5)
+
+
+def test_logits_equal_the_models_own(any_model: LanguageModel, stimuli: Stimuli) -> None:
+    row = trial(any_model, stimuli.detection["info"], None)
+    with torch.inference_mode():
+        expected = any_model.model(torch.tensor([row.token_ids])).logits[0, -1]
+    torch.testing.assert_close(final_logits(any_model, [row], {})[0], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tokens_per_batch", [1, 700, 3000])
+def test_results_do_not_depend_on_the_batch_size(qwen2: LanguageModel, stimuli: Stimuli, tokens_per_batch: int) -> None:
+    vectors = vectors_of(qwen2)
+    rows = [
+        trial(qwen2, stimuli.control_conversation(question), injection)
+        for question in stimuli.controls[:4]
+        for injection in (None, Injection("random_1", 3.0, 1, 3), Injection("random_2", 3.0, 2, 2))
+    ]
+    small = final_logits(qwen2, rows, vectors, tokens_per_batch=tokens_per_batch)
+    torch.testing.assert_close(small, final_logits(qwen2, rows, vectors), atol=1e-5, rtol=1e-5)
+
+
+def test_a_batch_that_does_not_fit_is_halved(
+    qwen2: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, ran = vectors_of(qwen2), []
+    rows = [trial(qwen2, stimuli.detection["info"], Injection("random_1", s, 1, 3)) for s in (1.0, 2.0, 3.0, 4.0, 5.0)]
+    expected = final_logits(qwen2, rows, vectors)
+    forward = engine._pass
+
+    def small_memory(model: LanguageModel, tree: engine.Tree, *args: object, **named: object) -> torch.Tensor:
+        if max(tree.widths) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        ran.append(max(tree.widths))
+        return forward(model, tree, *args, **named)
+
+    monkeypatch.setattr(engine, "_pass", small_memory)
+    torch.testing.assert_close(final_logits(qwen2, rows, vectors), expected, atol=1e-5, rtol=1e-5)
+    assert ran and max(ran) <= 2
+
+
+def test_the_sweep_of_all_ranges_needs_the_counted_block_evaluations() -> None:
+    """Before block k the rows differ by their range within blocks 1..k-1: k(k-1)/2 of them, and one that is unsteered.
+
+    Over n blocks that sums to n + n(n-1)(n-2)/6, against n for each range and arm of a pass per cell.
+    """
+    for blocks in (4, 8, 16):
+        ranges = [(i, j) for i in range(1, blocks) for j in range(i, blocks)]
+        rows = [Trial((5, 6), (0, 1), None)] + [Trial((5, 6), (0, 1), Injection("v", 1.0, i, j)) for i, j in ranges]
+        counted = engine.block_evaluations(rows, blocks, tokens_per_batch=10**9)
+        assert counted == blocks + math.comb(blocks, 3)
+
+
+def test_questions_after_the_same_turn_1_read_it_once(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    injections = [Injection("random_1", 3.0, 1, 3), Injection("random_2", 3.0, 2, 2)]
+    rows = [
+        trial(qwen2, stimuli.control_conversation(question), injection)
+        for question in stimuli.controls[:6]
+        for injection in injections
+    ]
+    # One slot up to and with block 1, then random_1's and the other's, which random_2 joins after block 2.
+    turn_1 = 1 + 1 + 2 + 2 + 2
+    assert engine.block_evaluations(rows, 5, tokens_per_batch=10**9) == turn_1 + 6 * turn_1
+
+
+def test_hooks_are_gone_after_an_exception(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    row = trial(qwen2, stimuli.detection["info"], Injection("random_1", 1.0, 1, 3))
+    with pytest.raises(KeyError):
+        run_trials(qwen2, [row], {})  # no such vector
+    for module in qwen2.model.modules():
+        assert not module._forward_hooks and not module._forward_pre_hooks
+
+
+def test_numbers_that_are_not_finite_stop_the_run(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    row = trial(qwen2, stimuli.detection["info"], Injection("random_1", 1e38, 1, 3))
+    broken = {"random_1": {k: np.full(32, 1e38, np.float32) for k in range(1, 5)}}
+    with pytest.raises(NotFiniteError, match=r"layer \d+ .*random_1"):
+        run_trials(qwen2, [row], broken)
+
+
+Additions = st.one_of(st.none(), st.tuples(st.sampled_from("ab"), st.just(1.0), st.just((0, 1))))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.lists(Additions, min_size=4, max_size=4)), min_size=1, max_size=12))
+def test_a_tree_computes_for_each_row_what_the_row_alone_would(rows: list) -> None:
+    """Follow each slot's parents and additions back: they must spell out the row's own beginning and additions."""
+    tree = plan_tree([root for root, _ in rows], [steps for _, steps in rows], 4)
+    histories = {slot: (root,) for slot, (root, _) in zip(tree.slots[0], rows, strict=True)}
+    for block in range(4):
+        histories = {
+            slot: (*histories[parent], added)
+            for slot, (parent, added) in enumerate(zip(tree.parents[block], tree.additions[block], strict=True))
+        }
+        assert len(set(histories.values())) == len(histories), "two slots compute the same thing"
+        for (root, steps), slot in zip(rows, tree.slots[block + 1], strict=True):
+            assert histories[slot] == (root, *steps[: block + 1])
