@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,11 +142,8 @@ def load_model(settings: ModelSettings) -> LanguageModel:
     The layer range is checked against the model's configuration before any weight is read.
     Raises ModelError for a model that is missing, gated or out of reach, SettingsError for a range outside it.
     """
+    config = _load_config(settings)
     source = {"pretrained_model_name_or_path": settings.source, "revision": settings.revision or "main"}
-    with _explained(settings.source):
-        config = AutoConfig.from_pretrained(**source, trust_remote_code=False)
-    blocks = config.get_text_config().num_hidden_layers
-    check_layers(settings.layers, blocks, f"params.yaml: layers of {settings.source}")
     with _explained(settings.source):
         tokenizer = AutoTokenizer.from_pretrained(**source, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
@@ -164,15 +162,54 @@ def load_model(settings: ModelSettings) -> LanguageModel:
     return LanguageModel(model, tokenizer)
 
 
+def identity(settings: ModelSettings) -> dict[str, Any]:
+    """What exactly would be loaded, from the configuration alone: no weight is read into memory.
+
+    Source and revision, the hub's commit or the checksums of a local folder's files, dtype, and the shape of the model.
+    Raises as `load_model` does.
+    """
+    config = _load_config(settings)
+    text_config = config.get_text_config()
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    folder = Path(settings.source)
+    files = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*")) if path.is_file()
+    }
+    return {
+        "source": settings.source,
+        "revision": settings.revision,
+        "commit": getattr(config, "_commit_hash", None),
+        "files": files,
+        "dtype": settings.dtype,
+        "quantization": settings.quantization,
+        "architecture": type(model).__name__,
+        "blocks": text_config.num_hidden_layers,
+        "hidden_size": text_config.hidden_size,
+        "vocabulary": text_config.vocab_size,
+        "parameters": model.num_parameters(),
+    }
+
+
+def _load_config(settings: ModelSettings) -> Any:
+    """The model's configuration, its layer range checked."""
+    with _explained(settings.source):
+        config = AutoConfig.from_pretrained(
+            settings.source, revision=settings.revision or "main", trust_remote_code=False
+        )
+    blocks = config.get_text_config().num_hidden_layers
+    check_layers(settings.layers, blocks, f"params.yaml: layers of {settings.source}")
+    return config
+
+
 @contextmanager
 def resident(settings: ModelSettings) -> Iterator[LanguageModel]:
     """A model that is in memory only inside the context, so that another can take its place afterwards."""
-    loaded = [load_model(settings)]
+    loaded = load_model(settings)
     try:
-        yield loaded[0]
+        yield loaded
     finally:
-        loaded[0].model.to("meta")  # frees the weights, whoever still refers to the model
-        loaded.clear()
+        vars(loaded).clear()  # frees the weights though the caller's variable still names the object
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

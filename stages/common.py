@@ -1,0 +1,108 @@
+"""What every stage does: read the parameters, find its files, say what is wrong in a line, write whole files."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+from transformers.utils import logging as transformers_logging
+
+from introspection.config import ModelSettings, Settings, SettingsError, load_settings
+from introspection.stimuli import Stimuli, load_stimuli
+from introspection.vectors import load_vector
+
+PARAMS = Path("params.yaml")
+PROMPTS = Path("data/prompts")
+SUFFIXES = Path("data/raw/suffixes.json")
+CONTRAST_PROMPTS = Path("data/raw/contrast_prompts.csv")
+RESULTS = Path("results")
+
+# What a user can mend: bad parameters, missing files, models out of reach, numbers that are not finite.
+_EXPLAINED = (ValueError, OSError, RuntimeError, ArithmeticError)
+
+
+def stage(function: Callable[..., None]) -> click.Command:
+    """A click command that validates `params.yaml` first and ends with one clear line when something is wrong.
+
+    The function is given the validated settings before its own arguments.
+    """
+
+    @functools.wraps(function)
+    def run(*args: Any, **named: Any) -> None:
+        try:
+            function(load_settings(PARAMS), *args, **named)
+        except SettingsError as error:
+            raise click.ClickException(str(error)) from error
+        except _EXPLAINED as error:
+            if os.environ.get("INTROSPECTION_TRACEBACK"):
+                raise
+            raise click.ClickException(f"{error} (INTROSPECTION_TRACEBACK=1 shows where)") from error
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    return click.command()(run)
+
+
+def model_stage(function: Callable[..., None]) -> click.Command:
+    """A stage of one model, which is given the settings, the model's key in `params.yaml`, and the model's settings."""
+
+    def run(settings: Settings, model: str) -> None:
+        if model not in settings.models:
+            raise SettingsError(f"{PARAMS}: models has no key {model!r}; it has {', '.join(settings.models)}")
+        function(settings, model, settings.models[model])
+
+    run.__doc__ = function.__doc__
+    command = stage(run)
+    command.params.append(click.Argument(["model"]))
+    return command
+
+
+def read_stimuli() -> Stimuli:
+    """The prompts of the repository."""
+    return load_stimuli(PROMPTS)
+
+
+def vector_names(settings: Settings, model: ModelSettings) -> list[str]:
+    """The vectors of a model in the order of every table: concepts, the persona where there is one, random ones."""
+    persona = ["persona"] if model.contrast else []
+    return [*settings.study.concepts, *persona, *random_names(settings)]
+
+
+def random_names(settings: Settings) -> list[str]:
+    """The names of the random directions."""
+    return [f"random_{number}" for number in range(1, settings.study.random_directions + 1)]
+
+
+def read_directions(model: str, names: list[str]) -> dict[str, Any]:
+    """The directions of vectors that the stage `vectors` wrote, by name and block."""
+    return {name: load_vector(RESULTS / model / "vectors" / f"{name}.gguf").directions for name in names}
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """A tidy table with nine significant digits, written whole or not at all. Raises where a value is not finite."""
+    numbers = frame.select_dtypes("float")
+    for column in numbers.columns.drop("strength", errors="ignore"):
+        bad = ~numbers[column].between(-float("inf"), float("inf"), inclusive="neither")
+        if bad.any():
+            row = frame[bad].iloc[0].to_dict()
+            raise ArithmeticError(f"{path}: column {column} is not finite in the row {row}")
+    write_text(path, frame.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+
+
+def write_json(value: Any, path: Path) -> None:
+    """JSON with sorted keys, written whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file in UTF-8, written whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
