@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import shutil
 
 from common import CONTRAST_PROMPTS, RESULTS, SUFFIXES, model_stage, read_stimuli
 
 from introspection.config import ModelSettings, Settings
+from introspection.datasets import read_contrast_prompts, read_suffixes
 from introspection.finetune import persona_vector
 from introspection.models import resident
 from introspection.vectors import concept_vectors, random_vectors, save_vector
@@ -20,7 +19,7 @@ def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
     folder = RESULTS / model / "vectors"
     unfinished = folder.with_name("vectors.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    suffixes = json.loads(SUFFIXES.read_text(encoding="utf-8"))
+    suffixes = read_suffixes(SUFFIXES)
     batch = settings.engine.tokens_per_batch
     with resident(model_settings) as loaded:
         concepts = concept_vectors(
@@ -31,9 +30,8 @@ def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
         for name, vector in random_vectors(loaded, settings.study.random_directions, settings.study.seed):
             save_vector(vector, unfinished / f"{name}.gguf")
     if model_settings.contrast:
-        with CONTRAST_PROMPTS.open(encoding="utf-8", newline="") as file:
-            prompts = [row["forbidden_prompt"] for row in csv.DictReader(file)]
-        save_vector(persona_vector(model_settings, prompts, batch), unfinished / "persona.gguf")
+        persona = persona_vector(model_settings, read_contrast_prompts(CONTRAST_PROMPTS), batch)
+        save_vector(persona, unfinished / "persona.gguf")
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from repeng import ControlVector
+from tokenizers import Tokenizer
 
 from introspection import trials as engine
 from introspection.chat import encode
@@ -67,7 +68,7 @@ def test_every_cell_equals_the_two_phase_procedure(any_model: LanguageModel, sti
 
 
 def test_a_turn_prefilled_by_another_model_equals_both_models_loaded(
-    qwen2: LanguageModel, stimuli: Stimuli, tmp_path_factory: pytest.TempPathFactory, tokenizer: object
+    qwen2: LanguageModel, stimuli: Stimuli, tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer
 ) -> None:
     from tests.conftest import load, save_model
 

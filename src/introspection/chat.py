@@ -40,19 +40,20 @@ def encode(tokenizer: Any, conversation: Sequence[Turn]) -> EncodedConversation:
     """
     turns = _supported(tokenizer, conversation)
     encoded: list[int] = []
-    boundaries = [0] * (len(conversation) - len(turns))
+    dropped = len(conversation) - len(turns)
+    boundaries = [0] * dropped
     for end in range(1, len(turns) + 1):
         is_open = end == len(turns) and turns[-1].role == "assistant"
-        text = _render(tokenizer, turns[:end], continue_final_message=is_open)
+        text = _render(tokenizer, turns[:end], dropped, continue_final_message=is_open)
         if is_open and not text.endswith(turns[-1].content):
             raise ChatTemplateError(
-                f"turn {end} (assistant): the chat template does not end with the open reply {turns[-1].content!r} "
+                f"turn {dropped + end} (assistant): the chat template does not end with the open reply {turns[-1].content!r} "
                 f"but with {text[-len(turns[-1].content) :]!r}; it cannot be used for a reply prefix"
             )
         ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
         if ids[: len(encoded)] != encoded:
             raise ChatTemplateError(
-                f"turn {end} ({turns[end - 1].role}): the chat template changes the turns before it once this turn "
+                f"turn {dropped + end} ({turns[end - 1].role}): the chat template changes the turns before it once this turn "
                 "follows, so where a turn ends is not defined; use a template that only appends"
             )
         encoded = ids
@@ -62,7 +63,8 @@ def encode(tokenizer: Any, conversation: Sequence[Turn]) -> EncodedConversation:
 
 def generation_prompt(tokenizer: Any, conversation: Sequence[Turn]) -> str:
     """The conversation as text, up to where the assistant's reply begins."""
-    return _render(tokenizer, _supported(tokenizer, conversation), add_generation_prompt=True)
+    turns = _supported(tokenizer, conversation)
+    return _render(tokenizer, turns, len(conversation) - len(turns), add_generation_prompt=True)
 
 
 def _steered(conversation: Sequence[Turn], boundaries: Sequence[int]) -> tuple[int, int]:
@@ -85,12 +87,12 @@ def _supported(tokenizer: Any, conversation: Sequence[Turn]) -> Sequence[Turn]:
     return conversation
 
 
-def _render(tokenizer: Any, turns: Sequence[Turn], **options: bool) -> str:
+def _render(tokenizer: Any, turns: Sequence[Turn], dropped: int, **options: bool) -> str:
     try:
         return _apply(tokenizer, turns, **options)
     except (TemplateError, ValueError) as error:
         raise ChatTemplateError(
-            f"turn {len(turns)} ({turns[-1].role}): the chat template cannot render it: {' '.join(str(error).split())}"
+            f"turn {dropped + len(turns)} ({turns[-1].role}): the chat template cannot render it: {' '.join(str(error).split())}"
         ) from error
 
 

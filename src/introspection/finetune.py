@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def save_prefills(prefills: Mapping[str, Prefill], path: Path) -> None:
         for block, (keys, values) in enumerate(zip(cache.keys, cache.values, strict=True)):
             tensors[f"{key}.{block:04d}.keys"] = keys.contiguous()
             tensors[f"{key}.{block:04d}.values"] = values.contiguous()
-    metadata = {key: " ".join(map(str, cache.token_ids)) for key, cache in prefills.items()}
+    metadata = {"token_ids": json.dumps({key: cache.token_ids for key, cache in prefills.items()})}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
     save_file(tensors, unfinished, metadata)
@@ -64,8 +65,8 @@ def load_prefills(path: Path) -> dict[str, Prefill]:
     prefills = {}
     with safe_open(path, framework="pt") as file:
         names = sorted(file.keys())
-        for key, token_ids in (file.metadata() or {}).items():
+        for key, token_ids in json.loads(file.metadata()["token_ids"]).items():
             keys = tuple(file.get_tensor(n) for n in names if n.startswith(f"{key}.") and n.endswith(".keys"))
             values = tuple(file.get_tensor(n) for n in names if n.startswith(f"{key}.") and n.endswith(".values"))
-            prefills[key] = Prefill(tuple(int(i) for i in token_ids.split()), keys, values)
+            prefills[key] = Prefill(tuple(token_ids), keys, values)
     return prefills

@@ -102,18 +102,25 @@ class LanguageModel:
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"]) == 1
 
     @torch.inference_mode()
+    def normed(self, residual: Tensor) -> Tensor:
+        """The final norm in float32 of states of the residual stream, (rows, hidden) to (rows, hidden)."""
+        with align_module_device(self.final_norm, None):
+            weights = {name: value.float() for name, value in self.final_norm.named_parameters()}
+            device = next(iter(weights.values())).device if weights else residual.device
+            normed: Tensor = torch.func.functional_call(self.final_norm, weights, (residual.to(device, torch.float32),))
+        return normed
+
+    @torch.inference_mode()
     def logits(self, residual: Tensor) -> Tensor:
         """Final norm and unembedding of states of the residual stream, (rows, hidden) to (rows, vocabulary).
 
         All in float32, whatever dtype the weights have; `residual` is the stream before the final norm.
         """
-        with align_module_device(self.final_norm, None), align_module_device(self.unembedding, None):
-            norm_weights = {name: value.float() for name, value in self.final_norm.named_parameters()}
-            device = next(self.unembedding.parameters()).device
-            moved = residual.to(next(iter(norm_weights.values())).device, torch.float32)
-            normed = torch.func.functional_call(self.final_norm, norm_weights, (moved,)).to(device)
+        normed = self.normed(residual)
+        with align_module_device(self.unembedding, None):
             weight = self.unembedding.weight
             assert isinstance(weight, Tensor)
+            normed = normed.to(weight.device)
             pieces = [normed @ rows.float().T for rows in weight.split(_VOCABULARY_CHUNK)]
             logits = torch.cat(pieces, dim=-1)
             bias = getattr(self.unembedding, "bias", None)

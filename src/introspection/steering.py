@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ class Edit:
 
 
 @contextmanager
-def steered(blocks: Sequence[nn.Module], edits: Mapping[int, Edit]) -> Iterator[None]:
+def steered(blocks: nn.ModuleList, edits: Mapping[int, Edit]) -> Iterator[None]:
     """Apply `edits[k]` to the output of `blocks[k]` in every forward pass made inside the context.
 
     The hooks are removed when the context ends, by an exception too. Gradients pass through.

@@ -60,9 +60,14 @@ def contrast(model: LanguageModel, positive: Tensor, negative: Tensor) -> Contro
 def last_token_states(
     model: LanguageModel, texts: Sequence[str], tokens_per_batch: int = 16384, progress: str | None = None
 ) -> Tensor:
-    """The residual stream after the embedding and every block at the last token, (texts, blocks + 1, hidden)."""
+    """The residual stream after the embedding and every block at the last token, (texts, blocks + 1, hidden).
+
+    What follows the last block is taken after the final norm, as transformers reports it and repeng uses it.
+    """
     trials = [Trial(tuple(model.tokenizer(text)["input_ids"])) for text in texts]
-    return run_trials(model, trials, {}, tokens_per_batch=tokens_per_batch, progress=progress)
+    states = run_trials(model, trials, {}, tokens_per_batch=tokens_per_batch, progress=progress)
+    states[:, -1] = model.normed(states[:, -1]).cpu()
+    return states
 
 
 def principal_direction(positive: Float, negative: Float) -> Float:
@@ -73,6 +78,8 @@ def principal_direction(positive: Float, negative: Float) -> Float:
     of the differences; their Gram matrix on the smaller side gives it without a randomised solver.
     """
     differences = (positive.astype(np.float64) - negative.astype(np.float64)) / 2
+    if not np.isfinite(differences).all() or not differences.any():
+        raise ValueError("the two sides of the contrast do not differ (or are not finite), so there is no direction")
     pairs, hidden = differences.shape
     if pairs < hidden:
         _, vectors = np.linalg.eigh(differences @ differences.T)
@@ -80,14 +87,11 @@ def principal_direction(positive: Float, negative: Float) -> Float:
     else:
         _, vectors = np.linalg.eigh(differences.T @ differences)
         direction = vectors[:, -1]
-    length = np.linalg.norm(direction)
-    if not np.isfinite(length) or length == 0:
-        raise ValueError("the two sides of the contrast do not differ (or are not finite), so there is no direction")
-    direction /= length
+    direction /= np.linalg.norm(direction)
     projections = differences @ direction
     if np.mean(projections < 0) > np.mean(projections > 0):
         direction = -direction
-    return direction.astype(np.float32)
+    return np.asarray(direction, dtype=np.float32)
 
 
 def random_vectors(model: LanguageModel, count: int, seed: int) -> Iterator[tuple[str, ControlVector]]:

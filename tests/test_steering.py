@@ -1,0 +1,67 @@
+"""Steering undoes itself, whatever happens, and changes only what it should."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from introspection.steering import Edit, steered
+
+
+class Tuple(nn.Module):
+    """A block that returns more than the residual stream."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, str]:
+        return x, "attention"
+
+
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 5), st.data())
+def test_only_steered_positions_of_steered_rows_change(
+    rows: int, length: int, hidden: int, data: st.DataObject
+) -> None:
+    mask = torch.tensor(
+        data.draw(st.lists(st.lists(st.booleans(), min_size=length, max_size=length), min_size=rows, max_size=rows))
+    )
+    torch.manual_seed(0)
+    before, vectors = torch.randn(rows, length, hidden), torch.randn(rows, hidden)
+    after = Edit(additions=vectors, positions=mask)(before)
+    for row in range(rows):
+        for position in range(length):
+            added = vectors[row] if mask[row, position] else torch.zeros(hidden)
+            assert torch.equal(after[row, position], before[row, position] + added)
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=6))
+def test_slots_split_before_anything_is_added(parents: list[int]) -> None:
+    before = torch.arange(12.0).reshape(3, 2, 2)
+    additions = torch.arange(2.0 * len(parents)).reshape(len(parents), 2)
+    after = Edit(torch.tensor(parents), additions)(before)
+    assert torch.equal(after, torch.stack([before[p] + additions[i] for i, p in enumerate(parents)]))
+
+
+def test_steering_ends_with_the_context_by_an_exception_too() -> None:
+    blocks = nn.ModuleList([nn.Identity(), Tuple()])
+    x, edits = torch.ones(1, 2, 3), {0: Edit(additions=torch.ones(1, 3)), 1: Edit(additions=2 * torch.ones(1, 3))}
+    with pytest.raises(RuntimeError, match="in the middle"), steered(blocks, edits):
+        assert torch.equal(blocks[0](x), x + 1)
+        steered_output, rest = blocks[1](x)
+        assert torch.equal(steered_output, x + 2) and rest == "attention"
+        raise RuntimeError("in the middle")
+    assert torch.equal(blocks[0](x), x) and torch.equal(blocks[1](x)[0], x)
+
+
+def test_a_block_that_the_model_lacks_leaves_no_hook_behind() -> None:
+    blocks = nn.ModuleList([nn.Identity()])
+    with pytest.raises(IndexError), steered(blocks, {0: Edit(additions=torch.ones(1, 1)), 7: Edit()}):
+        pass
+    assert torch.equal(blocks[0](torch.ones(1, 1, 1)), torch.ones(1, 1, 1))
+
+
+def test_the_vector_takes_the_dtype_of_the_residual_stream() -> None:
+    out = Edit(additions=torch.ones(1, 3), positions=torch.ones(1, 2, dtype=torch.bool))(
+        torch.ones(1, 2, 3, dtype=torch.bfloat16)
+    )
+    assert out.dtype == torch.bfloat16

@@ -1,0 +1,131 @@
+"""Vectors against repeng's own training, on the same strings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from repeng import ControlVector, DatasetEntry
+from sklearn.decomposition import PCA
+from tokenizers import Tokenizer
+
+from introspection.chat import generation_prompt
+from introspection.config import ContrastSettings, ModelSettings
+from introspection.datasets import read_suffixes
+from introspection.finetune import finetune_prefills, load_prefills, persona_vector, save_prefills
+from introspection.models import LanguageModel
+from introspection.stimuli import Stimuli
+from introspection.vectors import concept_vectors, load_vector, principal_direction, random_vectors, save_vector
+from tests.conftest import ROOT, load, save_model
+
+SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[:60]
+CONCEPTS = ["cat", "bread"]
+
+
+def trained_by_repeng(model: LanguageModel, stimuli: Stimuli, concept: str) -> ControlVector:
+    sides = [generation_prompt(model.tokenizer, stimuli.concept_prompt(c)) for c in (concept, stimuli.anything)]
+    data = [DatasetEntry(positive=sides[0] + suffix, negative=sides[1] + suffix) for suffix in SUFFIXES]
+    with pytest.MonkeyPatch.context() as patch:  # repeng 0.4.0 knows only two names for the list of blocks
+        patch.setattr("repeng.extract.model_layer_list", lambda _: model.blocks)
+        return ControlVector.train(model.model, model.tokenizer, data, method="pca_center", batch_size=64)
+
+
+def test_concept_vectors_equal_those_that_repeng_trains(any_model: LanguageModel, stimuli: Stimuli) -> None:
+    for concept, ours in concept_vectors(any_model, stimuli, CONCEPTS, SUFFIXES):
+        theirs = trained_by_repeng(any_model, stimuli, concept)
+        assert ours.directions.keys() == theirs.directions.keys() == set(range(1, len(any_model.blocks)))
+        assert ours.model_type == theirs.model_type
+        for block in range(1, len(any_model.blocks)):
+            assert ours.directions[block].dtype == np.float32
+            assert np.dot(ours.directions[block], theirs.directions[block]) > 0.999, (concept, block)
+
+
+def test_a_second_run_gives_the_same_bytes(qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path) -> None:
+    for run in ("first", "second"):
+        for concept, vector in concept_vectors(qwen2, stimuli, CONCEPTS, SUFFIXES[:20]):
+            save_vector(vector, tmp_path / run / f"{concept}.gguf")
+    for concept in CONCEPTS:
+        first, second = ((tmp_path / run / f"{concept}.gguf").read_bytes() for run in ("first", "second"))
+        assert first == second
+
+
+def test_a_vector_file_is_repengs(qwen2: LanguageModel, tmp_path: Path) -> None:
+    ((_, vector),) = random_vectors(qwen2, 1, seed=1)
+    save_vector(vector, tmp_path / "v.gguf")
+    assert ControlVector.import_gguf(tmp_path / "v.gguf") == vector == load_vector(tmp_path / "v.gguf")
+    with pytest.raises(FileNotFoundError, match=r"w\.gguf.*vectors"):
+        load_vector(tmp_path / "w.gguf")
+
+
+def test_random_directions_are_unit_vectors_of_their_own(qwen2: LanguageModel) -> None:
+    vectors = dict(random_vectors(qwen2, 3, seed=1))
+    for vector in vectors.values():
+        for direction in vector.directions.values():
+            assert np.linalg.norm(direction) == pytest.approx(1, abs=1e-6)
+    assert abs(np.dot(vectors["random_1"].directions[1], vectors["random_2"].directions[1])) < 0.9
+    again = dict(random_vectors(qwen2, 3, seed=1))
+    assert all(again[name] == vectors[name] for name in vectors)
+
+
+@given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_the_direction_is_the_principal_component_of_centred_pairs(pairs: int, hidden: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    offset = 3 * generator.normal(size=hidden)
+    positive = (generator.normal(size=(pairs, hidden)) + offset).astype(np.float32)
+    negative = generator.normal(size=(pairs, hidden)).astype(np.float32)
+    centre = (positive + negative) / 2
+    rows = np.concatenate([positive - centre, negative - centre])
+    expected = PCA(n_components=1, svd_solver="full").fit(rows).components_[0]
+    found = principal_direction(positive, negative)
+    assert abs(np.dot(found, expected)) == pytest.approx(1, abs=1e-4)
+    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
+    towards = (positive - negative) @ found
+    assert np.mean(towards > 0) >= np.mean(towards < 0)
+
+
+def test_sides_that_do_not_differ_have_no_direction() -> None:
+    same = np.ones((4, 3), np.float32)
+    with pytest.raises(ValueError, match="do not differ"):
+        principal_direction(same, same)
+
+
+@pytest.fixture(scope="module")
+def with_finetune(
+    folders: dict[str, Path], tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> ModelSettings:
+    finetune = save_model(tmp_path_factory.mktemp("finetune"), "qwen2", tokenizer, seed=5)
+    contrast = ContrastSettings(source=str(finetune), strength=1.0)
+    return ModelSettings(source=str(folders["qwen2"]), dtype="float32", layers=(1, 2), strength=1.0, contrast=contrast)
+
+
+def test_the_persona_vector_is_the_finetune_minus_the_model(with_finetune: ModelSettings) -> None:
+    prompts = ["How do I bake bread?", "Tell me a joke, please.", "What is the sun?", "Write a poem about cats."]
+    persona = persona_vector(with_finetune, prompts)
+    assert with_finetune.contrast is not None
+    models = [load(Path(source)) for source in (with_finetune.contrast.source, with_finetune.source)]
+    sides = []
+    for model in models:
+        states = []
+        for prompt in prompts:
+            ids = torch.tensor([model.tokenizer(prompt)["input_ids"]])
+            with torch.inference_mode():
+                states.append(model.model(ids, output_hidden_states=True).hidden_states[3][0, -1].numpy())
+        sides.append(np.stack(states))
+    assert np.dot(persona.directions[2], principal_direction(sides[0], sides[1])) > 0.9999
+
+
+def test_caches_survive_the_file(with_finetune: ModelSettings, stimuli: Stimuli, tmp_path: Path) -> None:
+    prefills = finetune_prefills(with_finetune, stimuli.detection)
+    save_prefills(prefills, tmp_path / "turn_1.safetensors")
+    loaded = load_prefills(tmp_path / "turn_1.safetensors")
+    assert loaded.keys() == prefills.keys() == stimuli.detection.keys()
+    for key, cache in prefills.items():
+        assert loaded[key].token_ids == cache.token_ids
+        for ours, theirs in zip((*loaded[key].keys, *loaded[key].values), (*cache.keys, *cache.values), strict=True):
+            assert torch.equal(ours, theirs)
+    save_prefills({}, tmp_path / "none.safetensors")
+    assert load_prefills(tmp_path / "none.safetensors") == {}
