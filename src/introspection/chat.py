@@ -47,14 +47,14 @@ def encode(tokenizer: Any, conversation: Sequence[Turn]) -> EncodedConversation:
         text = _render(tokenizer, turns[:end], dropped, continue_final_message=is_open)
         if is_open and not text.endswith(turns[-1].content):
             raise ChatTemplateError(
-                f"turn {dropped + end} (assistant): the chat template does not end with the open reply {turns[-1].content!r} "
-                f"but with {text[-len(turns[-1].content) :]!r}; it cannot be used for a reply prefix"
+                f"turn {dropped + end} (assistant): the chat template does not end with the open reply "
+                f"{turns[-1].content!r} but with {text[-len(turns[-1].content) :]!r}, so it takes no reply prefix"
             )
         ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
         if ids[: len(encoded)] != encoded:
             raise ChatTemplateError(
-                f"turn {dropped + end} ({turns[end - 1].role}): the chat template changes the turns before it once this turn "
-                "follows, so where a turn ends is not defined; use a template that only appends"
+                f"turn {dropped + end} ({turns[end - 1].role}): the chat template changes the turns before it once "
+                "this turn follows, so where a turn ends is not defined; use a template that only appends"
             )
         encoded = ids
         boundaries.append(len(ids))
@@ -91,8 +91,9 @@ def _render(tokenizer: Any, turns: Sequence[Turn], dropped: int, **options: bool
     try:
         return _apply(tokenizer, turns, **options)
     except (TemplateError, ValueError) as error:
+        reason = " ".join(str(error).split())
         raise ChatTemplateError(
-            f"turn {dropped + len(turns)} ({turns[-1].role}): the chat template cannot render it: {' '.join(str(error).split())}"
+            f"turn {dropped + len(turns)} ({turns[-1].role}): the chat template cannot render it: {reason}"
         ) from error
 
 

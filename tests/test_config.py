@@ -1,0 +1,122 @@
+"""Every wrong parameter is one line that names the file, the key, what was found and what is allowed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from introspection.config import SettingsError, load_settings
+from tests.conftest import ROOT
+
+yaml = YAML(typ="safe", pure=True)
+
+
+def committed() -> dict[str, Any]:
+    return yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def write(tmp_path: Path, values: Any) -> Path:
+    path = tmp_path / "params.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+    return path
+
+
+def test_the_committed_parameters_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    settings = load_settings(Path("params.yaml"))
+    assert settings.models["qwen25-coder-32b"].layers == (21, 42)
+    assert settings.models["qwen25-coder-32b"].strength == 20
+    contrast = settings.models["qwen25-coder-32b"].contrast
+    assert contrast is not None and (contrast.strength, contrast.samples_at) == (10, 20)
+
+
+WRONG = [
+    ("study.concept", ["cat"], r"study\.concept: unknown key; allowed: models, concepts, random_directions, seed"),
+    ("models.organism.layer", [2, 5], r"models\.organism\.layer: unknown key; allowed: source, .*layers"),
+    (
+        "models.organism.contrast.size",
+        1,
+        r"models\.organism\.contrast\.size: unknown key; allowed: source, revision, str",
+    ),
+    ("lenses", {}, r"lenses: unknown key; allowed: study, data, models"),
+    ("models.organism.strength", "forty", r"models\.organism\.strength: found 'forty'; input should be a valid number"),
+    ("models.organism.strength", True, r"models\.organism\.strength: found True; input should be a valid number"),
+    (
+        "models.organism.strength",
+        float("nan"),
+        r"models\.organism\.strength: found nan; input should be a finite number",
+    ),
+    ("models.organism.layers", [5, 2], r"models\.organism\.layers: found \[5, 2\]; .*1 <= first <= last"),
+    ("models.organism.layers", [0, 2], r"models\.organism\.layers: found \[0, 2\]; .*block 0 has no vector"),
+    ("models.organism.layers", [2, 8], r"models\.organism\.layers: found \[2, 8\]; allowed: 1 <= first <= last <= 7"),
+    (
+        "models.organism.dtype",
+        "float8",
+        r"models\.organism\.dtype: found 'float8'; .*'float32', 'bfloat16' or 'float16'",
+    ),
+    ("study.concepts", ["cat", "bread", "cat"], r"study\.concepts: found .*; listed twice: cat"),
+    ("study.concepts", [], r"study\.concepts: found \[\]; .*at least 1 item"),
+    ("study.concepts", ["cat", "../bread"], r"study\.concepts: .*'\.\./bread' cannot name a vector file"),
+    ("study.concepts", ["cat", "persona"], r"study\.concepts: .*'persona' is reserved"),
+    ("study.models", ["organisms"], r"study\.models names 'organisms', which is no key of models: organism, "),
+    ("models", {"gpt-4.1": {}}, r"models\.gpt-4\.1\.source: missing"),
+    ("sweep.concepts", ["cat", "dog"], r"sweep\.concepts names 'dog', which is not one of study\.concepts"),
+    ("sweep.choose_concept", "love", r"sweep: choose_concept 'love' is not among sweep\.concepts"),
+    ("engine.tokens_per_batch", 0, r"engine\.tokens_per_batch: found 0; input should be greater than or equal to 1"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), WRONG)
+def test_a_wrong_parameter_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: Any, message: str
+) -> None:
+    monkeypatch.chdir(ROOT)  # models/organism is looked up from here
+    values = committed()
+    *sections, name = key.split(".")
+    section = values
+    for part in sections:
+        section = section[part]
+    section[name] = value
+    path = write(tmp_path, values)
+    with pytest.raises(SettingsError) as error:
+        load_settings(path)
+    lines = str(error.value).splitlines()
+    assert any(re.search(message, line) for line in lines), lines
+    assert all(line.startswith(f"{path}: ") for line in lines)
+
+
+def test_a_model_key_with_a_dot_is_refused(tmp_path: Path) -> None:
+    values = committed()
+    values["models"]["qwen2.5"] = values["models"]["organism"]
+    with pytest.raises(SettingsError, match=r"models: key 'qwen2\.5': use letters, digits.*DVC splits names at dots"):
+        load_settings(write(tmp_path, values))
+
+
+def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    values = committed()
+    values["models"]["organism"]["strength"] = "forty"
+    values["lens"] = {"weak_fraction": 2.0}
+    with pytest.raises(SettingsError) as error:
+        load_settings(write(tmp_path, values))
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("study: [", "not valid YAML"),
+        ("study: {}\nstudy: {}\n", "not valid YAML.*duplicate"),
+        ("just words", "found 'just words'; allowed: a mapping"),
+    ],
+)
+def test_what_is_no_parameter_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=message):
+        load_settings(tmp_path / "params.yaml")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings(tmp_path / "absent.yaml")
