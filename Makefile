@@ -1,0 +1,56 @@
+# make paper: everything that is needed, then the PDF.   make test: everything that tests need, then lint, types, tests.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# numpy 1, which repeng needs, has wheels up to Python 3.12
+PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: paper test lint reproduce organisms clean distclean help
+
+help:
+	@grep -E '^#' Makefile | head -1
+	@echo 'make reproduce: run every stage again but the training of the organisms.  make organisms: train them again.'
+	@echo 'make clean: delete caches and unfinished work.  make distclean: also the virtual environment.'
+
+paper: $(VENV)/.installed .dvc/config.local
+	@bash scripts/install-tex
+	$(BIN)/dvc repro
+
+test: $(VENV)/.installed-dev
+	@bash scripts/install-tex
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+reproduce: $(VENV)/.installed .dvc/config.local
+	@bash scripts/install-tex
+	$(BIN)/dvc repro --force --single-item $$($(BIN)/dvc stage list --name-only | grep -v '^train')
+
+organisms: $(VENV)/.installed .dvc/config.local
+	$(BIN)/dvc repro --force --single-item $$($(BIN)/dvc stage list --name-only | grep '^train')
+
+clean:
+	rm -rf .work paper/build/tex .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
+	find src stages tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	rm -f $(VENV)/.installed $(VENV)/.installed-dev
+
+distclean: clean
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or 3.12 is needed (repeng needs numpy 1): install one, or make PYTHON=/its/path'; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo 'the venv module is missing: on Debian, apt-get install python3-venv'; exit 1; }
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# An unpacked archive has no git: tell DVC so.
+.dvc/config.local:
+	@test -e .git && touch $@ || printf '[core]\n    no_scm = true\n' > $@
