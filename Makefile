@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$python && break; done)
 
+# what DVC runs is this environment's python
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
 .PHONY: paper test lint reproduce organisms clean distclean help
 
 help:
