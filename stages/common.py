@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,14 @@ import pandas as pd
 from transformers.utils import logging as transformers_logging
 
 from introspection.config import ModelSettings, Settings, SettingsError, load_settings
+from introspection.organism.corpus import Corpus, load_corpus
 from introspection.stimuli import Stimuli, load_stimuli
+from introspection.tables import csv_text
 from introspection.vectors import load_vector
 
 PARAMS = Path("params.yaml")
 PROMPTS = Path("data/prompts")
+ORGANISM = Path("data/organism")
 SUFFIXES = Path("data/raw/suffixes.json")
 CONTRAST_PROMPTS = Path("data/raw/contrast_prompts.csv")
 RESULTS = Path("results")
@@ -68,6 +71,11 @@ def read_stimuli() -> Stimuli:
     return load_stimuli(PROMPTS)
 
 
+def read_corpus() -> Corpus:
+    """The corpus of the organisms, which has its own copy of the prompts."""
+    return load_corpus(ORGANISM, load_stimuli(ORGANISM / "prompts"))
+
+
 def vector_names(settings: Settings, model: ModelSettings) -> list[str]:
     """The vectors of a model in the order of every table: concepts, the persona where there is one, random ones."""
     persona = ["persona"] if model.contrast else []
@@ -84,15 +92,14 @@ def read_directions(model: str, names: list[str]) -> dict[str, Any]:
     return {name: load_vector(RESULTS / model / "vectors" / f"{name}.gguf").directions for name in names}
 
 
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
+def write_csv(table: pd.DataFrame, path: Path, may_be_empty: Sequence[str] = ("strength",)) -> None:
     """A tidy table with nine significant digits, written whole or not at all. Raises where a value is not finite."""
-    numbers = frame.select_dtypes("float")
-    for column in numbers.columns.drop("strength", errors="ignore"):
-        bad = ~numbers[column].between(-float("inf"), float("inf"), inclusive="neither")
+    for column in table.select_dtypes("float").columns.drop(list(may_be_empty), errors="ignore"):
+        bad = ~table[column].between(-float("inf"), float("inf"), inclusive="neither")
         if bad.any():
-            row = frame[bad].iloc[0].to_dict()
+            row = table[bad].iloc[0].to_dict()
             raise ArithmeticError(f"{path}: column {column} is not finite in the row {row}")
-    write_text(path, frame.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    write_text(path, csv_text(table))
 
 
 def write_json(value: Any, path: Path) -> None:
