@@ -1,0 +1,1 @@
+"""Figures, tables and the paper, made from result files alone."""

@@ -1,0 +1,54 @@
+"""Checks on the paper's own text: no result typed by hand, nothing made that nothing shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+# Where a digit is no result: names of files, labels, values and lengths, and numbers marked as the method's own.
+_ALLOWED = (
+    r"(?<!\\)%.*",  # comments
+    r"<[%#<].*?[%#>]>",  # what a template fills in
+    r"\\(?:setvalue|val|mval|ifvalue|ifmvalue|input|ref|label|hyperref|citep?|citet|cite|includegraphics)(?:\[[^]]*\])?\{[^{}]*\}",
+    r"\\(?:fixed|name)\{[^{}]*\}",
+    r"\\begin\{(?:tabular|longtable\*?|tabularx)\}(?:\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})",
+    r"\\(?:cmidrule|multicolumn|addlinespace)(?:\[[^]]*\]|\([^)]*\)|\{[^{}]*\})*",
+    r"\\setlength\s*(?:\\\w+|\{[^{}]*\})\s*(?:\{[^{}]*\}|-?[\d.]+\w\w)",
+    r"\d*\.?\d+\\(?:textwidth|linewidth|columnwidth)",
+    r"\\(?:vspace|hspace|\\)\*?(?:\[[^]]*\]|\{[^{}]*\})",
+    r"\#\d",
+    r"(?<![\w\\.-])[A-Za-z][\w.-]*",  # names with digits: float32, Qwen2.5-Coder-32B
+)
+
+
+def typed_numbers(text: str) -> list[tuple[int, str]]:
+    """The lines of a prose file or template, from 1, with a digit that no value or mark accounts for."""
+    stripped = text
+    for pattern in _ALLOWED:
+        stripped = re.sub(pattern, lambda match: re.sub(r"[^\n]", " ", match.group()), stripped)
+    return [
+        (number, line.strip())
+        for number, (line, bare) in enumerate(zip(text.splitlines(), stripped.splitlines(), strict=True), start=1)
+        if re.search(r"\d", bare)
+    ]
+
+
+def check_prose(files: Iterable[Path]) -> list[str]:
+    """A complaint for each number typed into the prose."""
+    return [
+        f"{path}:{number}: a number typed by hand: {line!r}; use \\val{{...}}, or \\fixed{{...}} if it is no result"
+        for path in files
+        for number, line in typed_numbers(path.read_text(encoding="utf-8"))
+    ]
+
+
+def unshown(made: Iterable[Path], read: Iterable[Path]) -> list[str]:
+    """A complaint for each figure or table that was made and that LaTeX did not read."""
+    return [f"paper/{path}: made, and shown nowhere in the paper" for path in sorted(set(made) - set(read))]
+
+
+def unread_results(results: Iterable[str], sources: Mapping[str, Iterable[str]]) -> list[str]:
+    """A complaint for each result file that no figure and no table was made of."""
+    used = {path for paths in sources.values() for path in paths}
+    return [f"{path}: a result that no figure and no table shows" for path in sorted(set(results) - used)]

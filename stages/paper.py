@@ -1,0 +1,21 @@
+"""Check and build the paper from its prose, figures and tables."""
+
+from __future__ import annotations
+
+from common import stage
+from report_common import PAPER, open_results
+
+from introspection.config import Settings
+from introspection.report.paper import build_paper
+from introspection.report.results import shown_files
+
+
+@stage
+def main(settings: Settings) -> None:
+    """Write paper/build/paper.pdf."""
+    shown = shown_files(open_results(settings).stages, settings.study.models)
+    build_paper(PAPER, PAPER / "build" / "paper.pdf", shown)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Render the paper's tables, and the values of its prose, from result files."""
+
+from __future__ import annotations
+
+from common import PROMPTS, stage
+from report_common import PAPER, open_results
+
+from introspection.config import Settings
+from introspection.report.tables import render_tables
+from introspection.stimuli import load_stimuli
+
+
+@stage
+def main(settings: Settings) -> None:
+    """Write paper/tables."""
+    render_tables(settings, load_stimuli(PROMPTS), open_results(settings), PAPER / "templates", PAPER / "tables")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Every value goes through one door into LaTeX: whatever the text, it is shown, and never run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2 import UndefinedError
+
+from introspection.report.build import BuildError, build_pdf, problems
+from introspection.report.latex import Latex, environment, escape, token
+from tests.synthetic_results import HOSTILE, REPOSITORY
+
+COMMANDS = {
+    r"\textbackslash{}": "\\",
+    r"\textasciicircum{}": "^",
+    r"\textasciitilde{}": "~",
+    r"\textquotesingle{}": "'",
+    r"\textquotedbl{}": '"',
+    r"\textasciigrave{}": "`",
+    r"\textless{}": "<",
+    r"\textgreater{}": ">",
+    r"\visiblespace{}": " ",
+    r"\newlinemark{}": "\n",
+    r"\ {}": " ",
+    r"\breakhere{}": "",
+    r"\emptytext{}": "",
+    **{"\\" + character: character for character in "{}$&#%_"},
+}
+SPECIAL = set("\\{}$&#%_^~")
+anything = st.text(st.characters(categories=None) | st.sampled_from("\\{}$&#%_^~\"'`<>-\n\t\u202e\u200b😀猫"))
+needs_tex = pytest.mark.skipif(shutil.which("lualatex") is None, reason="needs TeX, which scripts/install-tex installs")
+
+
+def read_back(latex: str) -> str:
+    """The text that LaTeX would show, by a small reader of its own that knows the commands above and no others."""
+    text, position, closers = [], 0, []
+    while position < len(latex):
+        rest = latex[position:]
+        character = re.match(r"\\(?:unicodechar|codepoint)\{([0-9A-F]{4,6})\}", rest)
+        command = next((name for name in sorted(COMMANDS, key=len, reverse=True) if rest.startswith(name)), None)
+        if character:
+            text.append(chr(int(character.group(1), 16)))
+            position += character.end()
+        elif rest.startswith(r"\righttoleft{"):
+            closers.append("}")
+            position += len(r"\righttoleft{")
+        elif closers and rest.startswith("}"):
+            closers.pop()
+            position += 1
+        elif command is not None:
+            text.append(COMMANDS[command])
+            position += len(command)
+        else:
+            assert rest[0] not in SPECIAL, f"{rest[:20]!r} would be run"
+            assert rest[0].isascii()
+            assert rest[0].isprintable()
+            text.append(rest[0])
+            position += 1
+    assert not closers
+    return "".join(text)
+
+
+@given(anything)
+def test_escaped_text_is_inert_and_says_the_same(text: str) -> None:
+    assert read_back(escape(text)) == text
+
+
+@given(anything)
+def test_a_token_says_the_same_with_its_spaces_visible(text: str) -> None:
+    latex = token(text)
+    assert latex.startswith(r"\token{")
+    assert " " not in latex
+    assert read_back(latex.removeprefix(r"\token{")[:-1]) == text
+
+
+@given(anything)
+def test_shapeless_characters_are_shown_as_code_points(text: str) -> None:
+    latex = escape(text)
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Mn") and character != "\n":
+            assert rf"\codepoint{{{ord(character):04X}}}" in latex
+    assert "\\unicodechar{FFFD}" not in latex
+
+
+@given(st.text(st.characters(exclude_categories=["Zs", "Zl", "Zp", "Cc"]), min_size=60))
+def test_a_line_can_break_inside_a_long_run(text: str) -> None:
+    breaks = escape(text).count(r"\breakhere{}")
+    assert breaks >= len(text) // 10
+
+
+def test_templates_escape_every_value_and_refuse_missing_ones(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text(r"\bf{<< value >>} <% for x in values %><< x|upper >><% endfor %><# gone #>")
+    jinja = environment(tmp_path)
+    rendered = jinja.get_template("t").render(value="50% $ \\x", values=["a_b"])
+    assert rendered == r"\bf{50\% \$ \textbackslash{}x} A\_B"
+    with pytest.raises(UndefinedError, match="value"):
+        jinja.get_template("t").render(values=[])
+    with pytest.raises(TypeError, match="None"):
+        jinja.get_template("t").render(value=None, values=[])
+    assert jinja.from_string("<< value >>").render(value=Latex(r"\emph{x}")) == r"\emph{x}"
+
+
+def test_numbers_are_escaped_as_text() -> None:
+    assert escape(-0.5) == "-0.5"
+    with pytest.raises(TypeError):
+        escape(b"bytes")
+
+
+@pytest.fixture(scope="module")
+def hostile_pdf(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The text of a PDF with a page for each hostile string, as LaTeX set it."""
+    folder = tmp_path_factory.mktemp("hostile")
+    shutil.copyfile(REPOSITORY / "paper" / "preamble.tex", folder / "preamble.tex")
+    pages = [
+        rf"\noindent START {escape(text)} END\par {token(text)}\par \quoted{{{escape(text * 5)}}}\clearpage"
+        for text in HOSTILE
+    ]
+    body = "\n".join(pages)
+    (folder / "hostile.tex").write_text(f"\\input{{preamble}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n")
+    pdf = build_pdf(folder, "hostile.tex").pdf
+    done = subprocess.run(["pdftotext", "-raw", str(pdf), "-"], capture_output=True, check=True)
+    return done.stdout.decode().split("\f")
+
+
+@needs_tex
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_hostile_texts_are_seen_in_the_pdf(hostile_pdf: list[str], number: int) -> None:
+    page = unicodedata.normalize("NFKC", re.sub(r"\s", "", hostile_pdf[number]))
+    for character in HOSTILE[number]:
+        if character in " \n":
+            continue
+        shown = unicodedata.normalize("NFKC", character) in page
+        assert shown or f"U+{ord(character):04X}" in page, f"U+{ord(character):04X} is missing"
+    assert "root:" not in page
+
+
+@needs_tex
+def test_latex_that_fails_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "bad.tex").write_text("\\documentclass{article}\\begin{document}\\nosuchcommand\\end{document}")
+    with pytest.raises(BuildError, match=r"Undefined control sequence"):
+        build_pdf(tmp_path, "bad.tex")
+
+
+def test_the_log_is_read_for_what_spoils_a_paper() -> None:
+    log = "\n".join(
+        [
+            r"Overfull \hbox (12.3pt too wide) in paragraph at lines 3--4",
+            r"Overfull \hbox (0.3pt too wide) in paragraph at lines 5--6",
+            "LaTeX Warning: Reference `x' on page 1 undefined on input line 3.",
+            "Package natbib Warning: Citation `y' on page 1 undefined on input line 4.",
+            "LaTeX Warning: Label(s) may have changed.",
+        ]
+    )
+    assert len(problems(log)) == 3
