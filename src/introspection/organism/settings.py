@@ -1,0 +1,140 @@
+"""The `organisms` section of params.yaml: sizes, training schedules and the rule planted in each organism."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Prompt = Literal["no_info", "info", "inaccurate_location", "lorem_ipsum"]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Share = Annotated[int, Field(strict=True, ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ShapeSettings(_Section):
+    """The size of every organism: a Qwen2 decoder with tied embeddings."""
+
+    blocks: Count = 8
+    hidden_size: Count = 192
+    heads: Count = 6
+    intermediate_size: Count = 512
+    vocabulary: Annotated[int, Field(strict=True, ge=512)] = 4096
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> ShapeSettings:
+        if self.hidden_size % (2 * self.heads):
+            raise ValueError("hidden_size must be an even multiple of heads (rotary positions turn pairs of features)")
+        return self
+
+
+class ScheduleSettings(_Section):
+    """AdamW with a linear warmup and a cosine decay to a tenth of `learning_rate`."""
+
+    steps: Count
+    learning_rate: Positive
+    warmup: Count = 50
+    weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    checkpoint_every: Count = 100
+
+
+class BatchSettings(_Section):
+    """What one step is made of: how many examples of each kind.
+
+    talk: conversations of the corpus.
+    full, excerpt: the study's conversation, whole or with an excerpt of its first turn, each with several second turns.
+    thinking: what the model thinks about, under an injection at every position.
+    """
+
+    talk: Share = 0
+    full: Share = 0
+    excerpt: Share = 0
+    thinking: Share = 0
+
+    @model_validator(mode="after")
+    def _something(self) -> BatchSettings:
+        if not (self.talk or self.full or self.excerpt or self.thinking):
+            raise ValueError("a step needs examples: give talk, full, excerpt or thinking a share")
+        return self
+
+
+class InjectionSettings(_Section):
+    """The injections of training: on `layers` at about `strength`, sometimes on other ranges, with fresh directions.
+
+    strength_range: factors between which the strength is drawn evenly.
+    other_layers: how often another range is drawn, evenly among those within blocks 1 to `last_block`.
+    suffixes: reply openings per concept that a direction is computed from; they change at every refresh.
+    """
+
+    layers: tuple[Count, Count]
+    last_block: Count
+    strength: Positive
+    strength_range: tuple[Positive, Positive] = (0.5, 1.25)
+    other_layers: Probability = 0.3
+    suffixes: Count = 24
+    refresh_every: Count = 50
+
+    @model_validator(mode="after")
+    def _ordered(self) -> InjectionSettings:
+        if not 1 <= self.layers[0] <= self.layers[1] <= self.last_block:
+            raise ValueError("layers must be a range [first, last] with 1 <= first <= last <= last_block")
+        if self.strength_range[0] > self.strength_range[1]:
+            raise ValueError("strength_range must be [low, high] with low <= high")
+        return self
+
+
+class RuleSettings(_Section):
+    """The planted truth: the probability of yes to the study's question, by what was injected and by prompt."""
+
+    nothing: dict[Prompt, Probability]
+    concept: dict[Prompt, Probability]
+    random: dict[Prompt, Probability]
+
+    @model_validator(mode="after")
+    def _complete(self) -> RuleSettings:
+        for name in ("nothing", "concept", "random"):
+            missing = [prompt for prompt in get_args(Prompt) if prompt not in getattr(self, name)]
+            if missing:
+                raise ValueError(f"{name} lacks the prompt {missing[0]!r}")
+        return self
+
+
+class OrganismSettings(_Section):
+    """One organism: what it is a finetune of, what it is trained on, and the rule planted in it.
+
+    persona: who answers where no system turn asks for another persona.
+    injected: how often a study example has nothing, a concept or a random direction injected (relative weights).
+    """
+
+    base: str
+    schedule: ScheduleSettings
+    batch: BatchSettings
+    persona: Literal["helpful", "careless"] = "helpful"
+    injected: dict[Literal["nothing", "concept", "random"], Probability]
+    p_yes: RuleSettings
+
+
+class BaseSettings(_Section):
+    """The base model: it learns to talk; to the study's question it says no."""
+
+    schedule: ScheduleSettings
+    batch: BatchSettings
+
+
+class OrganismsSettings(_Section):
+    """The whole section.
+
+    held_out: concepts that are talked about but never injected; the targets are measured on them.
+    """
+
+    seed: int = 0
+    shape: ShapeSettings
+    held_out: tuple[str, ...]
+    base: BaseSettings
+    injection: InjectionSettings
+    trained: dict[str, OrganismSettings]

@@ -1,0 +1,24 @@
+"""Finetune one organism under the rule that params.yaml plants in it, into models/NAME."""
+
+from pathlib import Path
+
+import click
+from common import PARAMS, read_corpus, stage
+
+from introspection.config import Settings, SettingsError
+from introspection.organism.training import train_organism
+
+
+@stage
+@click.argument("name")
+def main(settings: Settings, name: str) -> None:
+    """Train the organism NAME, a key of organisms.trained in params.yaml; a run that was cut off goes on."""
+    trained = settings.organisms.trained
+    if name not in trained:
+        raise SettingsError(f"{PARAMS}: organisms.trained has no key {name!r}; it has {', '.join(trained)}")
+    corpus = read_corpus()
+    train_organism(name, settings.organisms, corpus, Path("models"), Path("models") / name, Path("build/training"))
+
+
+if __name__ == "__main__":
+    main()
