@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
-from common import RESULTS, model_stage, read_stimuli, write_json
+from common import RESULTS, model_stage, read_corpus, read_stimuli, write_json
 
 from introspection.config import ModelSettings, Settings
 from introspection.instrument import check_controls, check_detection, check_naming, check_samples, held_out
-from introspection.organism.corpus import load_corpus
 
 
 @model_stage
@@ -18,13 +15,12 @@ def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
     metrics: dict[str, object] = {"organism": model in settings.organisms.trained}
     concepts = held_out(settings.organisms, settings.study.concepts)
     if metrics["organism"] and concepts:
-        stimuli = read_stimuli()
-        corpus = load_corpus(Path("data/organism"), stimuli)
+        corpus = read_corpus()
         results = {
             name: pd.read_csv(RESULTS / model / f"{name}.csv", keep_default_na=False, na_values=[""])
             for name in ("detection", "controls", "samples", "content")
         }
-        expected = {question.question: question.expected for question in stimuli.controls}
+        expected = {question.question: question.expected for question in read_stimuli().controls}
         metrics |= {
             "detection": check_detection(results["detection"], settings.organisms.trained[model], concepts),
             "controls": check_controls(results["controls"], concepts, expected),
