@@ -1,0 +1,44 @@
+"""Detection, control questions and replies again, injected in the range that the sweep chose (the study's [18, 33])."""
+
+from __future__ import annotations
+
+import json
+
+from common import RESULTS, model_stage, read_directions, read_stimuli, vector_names, write_csv
+
+from introspection.config import ModelSettings, Settings
+from introspection.detection import ask_controls, detect, study_injections
+from introspection.models import load_model
+from introspection.sampling import generate_replies, samples_table, study_interventions
+
+
+@model_stage
+def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
+    """Write results/MODEL/chosen_range/{detection,controls,samples}.csv, without the finetune, which has no range."""
+    stimuli, names = read_stimuli(), vector_names(settings, model_settings)
+    chosen = json.loads((RESULTS / model / "range.json").read_text(encoding="utf-8"))
+    layers = (int(chosen["first_layer"]), int(chosen["last_layer"]))
+    directions = read_directions(model, names)
+    loaded, batch = load_model(model_settings), settings.engine.tokens_per_batch
+    injections = study_injections(model_settings, names, layers)
+    folder = RESULTS / model / "chosen_range"
+    detection = detect(
+        loaded, stimuli, stimuli.detection, injections, directions, tokens_per_batch=batch, progress="detection"
+    )
+    write_csv(detection, folder / "detection.csv")
+    controls = ask_controls(loaded, stimuli, injections, directions, tokens_per_batch=batch, progress="controls")
+    write_csv(controls, folder / "controls.csv")
+    interventions = study_interventions(model_settings, settings.study.concepts, layers)
+    replies = generate_replies(
+        loaded,
+        stimuli.top_of_mind,
+        interventions,
+        directions,
+        **settings.samples.model_dump(),
+        seed=settings.study.seed,
+    )
+    write_csv(samples_table(interventions, replies), folder / "samples.csv")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The layer sweep: the yes answer under every range of blocks, for the concepts and prompts of params.yaml."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from common import RESULTS, model_stage, read_directions, read_stimuli, write_csv
+
+import introspection
+from introspection.config import ModelSettings, Settings
+from introspection.models import load_model
+from introspection.sweep import sweep_layers
+
+WORK = Path(".work/sweep")  # answers of finished batches, until the sweep is whole
+
+
+@model_stage
+def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
+    """Write results/MODEL/sweep.csv."""
+    stimuli, concepts = read_stimuli(), list(settings.sweep.concepts)
+    table = sweep_layers(
+        load_model(model_settings),
+        stimuli,
+        {prompt: stimuli.detection[prompt] for prompt in settings.sweep.prompts},
+        dict.fromkeys(concepts, model_settings.strength),
+        read_directions(model, concepts),
+        tokens_per_batch=settings.engine.tokens_per_batch,
+        work=WORK / model,
+        identity=_identity(model),
+        progress="sweep",
+    )
+    write_csv(table, RESULTS / model / "sweep.csv")
+    shutil.rmtree(WORK / model, ignore_errors=True)
+
+
+def _identity(model: str) -> str:
+    """Which model this is, and which code."""
+    code = sorted(Path(introspection.__file__).parent.glob("*.py"))
+    return "\n".join(path.read_text(encoding="utf-8") for path in (RESULTS / model / "model.json", *code))
+
+
+if __name__ == "__main__":
+    main()

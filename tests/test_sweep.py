@@ -1,0 +1,155 @@
+"""The layer sweep against brute force, its restart after a kill, and the choice of a range."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from introspection import sweep as module
+from introspection.models import LanguageModel
+from introspection.stimuli import Stimuli
+from introspection.sweep import choose_range, layer_ranges, sweep_layers
+from introspection.tables import csv_text
+from introspection.trials import Injection, Trial, block_evaluations, plan_batches
+from introspection.vectors import random_vectors
+from tests.conftest import load
+from tests.reference import two_phase_logits
+
+STRENGTHS = {"random_1": 4.0, "random_2": 2.0}
+PROMPTS = ("info", "no_info")
+
+
+def directions(model: LanguageModel, seed: int = 3) -> dict:
+    return {name: vector.directions for name, vector in random_vectors(model, 2, seed)}
+
+
+def swept(model: LanguageModel, stimuli: Stimuli, seed: int = 3, **options: object) -> pd.DataFrame:
+    conversations = {prompt: stimuli.detection[prompt] for prompt in PROMPTS}
+    return sweep_layers(model, stimuli, conversations, STRENGTHS, directions(model, seed), **options)
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama"])
+def test_every_range_equals_the_two_phase_procedure(folders: dict[str, Path], stimuli: Stimuli, family: str) -> None:
+    model = load(folders[family])
+    vectors = dict(random_vectors(model, 2, seed=3))
+    table = swept(model, stimuli, tokens_per_batch=4000)
+    assert list(table.columns) == [
+        "vector", "prompt", "strength", "first_layer", "last_layer", "p_yes", "log_odds_yes",
+    ]  # fmt: skip
+    ranges = [(i, j) for i in range(1, 5) for j in range(1, 5) if i <= j]
+    keys = [(v, p, s, i, j) for v, s in STRENGTHS.items() for p in PROMPTS for i, j in ranges]
+    assert list(table.iloc[:, :5].itertuples(index=False, name=None)) == keys
+    yes = model.token(stimuli.yes)
+    for row in table.itertuples():
+        layers = (row.first_layer, row.last_layer)
+        logits = two_phase_logits(model, stimuli.detection[row.prompt], vectors[row.vector], row.strength, layers)
+        expected = float(torch.softmax(logits.double(), -1)[yes])
+        assert row.p_yes == pytest.approx(expected, abs=1e-5, rel=1e-4)
+        assert row.log_odds_yes == pytest.approx(math.log(expected / (1 - expected)), abs=1e-5)
+    assert table.groupby(["vector", "prompt"])["log_odds_yes"].nunique().min() > 5, "ranges differ"
+
+
+def test_a_killed_sweep_goes_on_with_the_same_bytes(
+    qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = csv_text(swept(qwen2, stimuli, tokens_per_batch=1500))
+    run, ran = module.run_trials, []
+
+    def until_killed(model: LanguageModel, trials: list[Trial], *args: object, **named: object) -> torch.Tensor:
+        if len(ran) == 5:
+            raise KeyboardInterrupt
+        ran.append(len(trials))
+        return run(model, trials, *args, **named)
+
+    monkeypatch.setattr(module, "run_trials", until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        swept(qwen2, stimuli, tokens_per_batch=1500, work=tmp_path)
+    kept = sorted(tmp_path.iterdir())
+    assert len(kept) == 5
+    (tmp_path / f"{'0' * 64}.unfinished").write_text('{"p_yes": [0.')  # killed while writing
+
+    def counted(model: LanguageModel, trials: list[Trial], *args: object, **named: object) -> torch.Tensor:
+        ran.append(len(trials))
+        return run(model, trials, *args, **named)
+
+    monkeypatch.setattr(module, "run_trials", counted)
+    assert csv_text(swept(qwen2, stimuli, tokens_per_batch=1500, work=tmp_path)) == whole
+    assert sum(ran) == 40 and len(ran) > 6, "no batch is run twice"
+    assert csv_text(swept(qwen2, stimuli, tokens_per_batch=1500, work=tmp_path)) == whole
+    assert sum(ran) == 40, "all of it was there"
+
+
+def test_work_of_other_vectors_or_another_model_is_not_taken_up(
+    qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path
+) -> None:
+    first = swept(qwen2, stimuli, work=tmp_path, tokens_per_batch=4000, identity="a")
+    files = len(list(tmp_path.iterdir()))
+    other = swept(qwen2, stimuli, seed=8, work=tmp_path, tokens_per_batch=4000, identity="a")
+    assert not other.equals(first) and other.equals(swept(qwen2, stimuli, seed=8, tokens_per_batch=4000))
+    assert len(list(tmp_path.iterdir())) == 2 * files
+    swept(qwen2, stimuli, work=tmp_path, tokens_per_batch=4000, identity="b")
+    assert len(list(tmp_path.iterdir())) == 3 * files
+
+
+def test_a_sweep_goes_on_with_the_batches_that_it_began_with(
+    qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "tokens_that_fit", lambda _: 1500)
+    first = swept(qwen2, stimuli, work=tmp_path)
+    files = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(module, "tokens_that_fit", lambda _: 40_000)
+    assert csv_text(swept(qwen2, stimuli, work=tmp_path)) == csv_text(first)
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_running_batch_by_batch_costs_nothing_more() -> None:
+    """At the study's 64 blocks, each kept batch shares as much alone as it does within one run of the engine."""
+    trials = [
+        Trial(tuple(range(760)), (10, 700), Injection(vector, 20.0, first, last))
+        for vector in ("cat", "bread")
+        for first, last in layer_ranges(64)
+    ]
+    assert len(trials) == 2 * 2016
+    whole = block_evaluations(trials, 64, 16384)
+    batches = plan_batches(trials, 64, 16384)
+    parts = [block_evaluations([trials[row] for row in batch.rows], 64, 16384) for batch in batches]
+    assert len(parts) > 100 and sum(parts) == whole
+
+
+def table(rows: list[tuple[int, int, float]]) -> pd.DataFrame:
+    found = pd.DataFrame(rows, columns=["first_layer", "last_layer", "log_odds_yes"])
+    found["p_yes"] = [1 / (1 + math.exp(-value)) for value in found["log_odds_yes"]]
+    return found.assign(vector="cat", prompt="info", strength=4.0)
+
+
+def test_the_best_range_that_starts_late_enough_is_chosen() -> None:
+    rows = [(i, j, 10.0 - i + 0.1 * j) for i in range(1, 8) for j in range(i, 8)]
+    sweep = pd.concat([table(rows), table([(5, 5, 99.0)]).assign(vector="bread")])
+    found = choose_range(sweep, "cat", "info", 0.25)
+    assert (found.first_layer, found.last_layer) == (2, 7)
+    assert found.log_odds_yes == pytest.approx(8.7)
+    assert found.candidates == 21 and "0.25 of the 8 blocks" in found.rule
+    everywhere = choose_range(sweep, "cat", "info", 0.0)
+    assert (everywhere.first_layer, everywhere.last_layer, everywhere.candidates) == (1, 7, 28)
+
+
+def test_certain_answers_are_told_apart_and_equal_ones_broken_by_length() -> None:
+    certain = choose_range(table([(2, 3, 50.0), (2, 5, 60.0), (3, 7, 40.0)]), "cat", "info", 0.25)
+    assert (certain.first_layer, certain.last_layer, certain.p_yes) == (2, 5, 1.0)
+    equal = choose_range(table([(2, 7, 1.0), (4, 6, 1.0), (3, 5, 1.0)]), "cat", "info", 0.25)
+    assert (equal.first_layer, equal.last_layer) == (3, 5)
+
+
+def test_no_range_to_choose_from_is_explained() -> None:
+    with pytest.raises(ValueError, match=r"lower sweep\.earliest_start"):
+        choose_range(table([(1, 1, 0.0), (1, 7, 0.0)]), "cat", "info", 0.9)
+
+
+def test_all_ranges_of_64_blocks() -> None:
+    ranges = layer_ranges(64)
+    assert len(set(ranges)) == 2016 == len(ranges)
+    assert all(0 < first <= last < 64 for first, last in ranges)
