@@ -51,7 +51,7 @@ def report_content(
     prefills: Mapping[str, Prefill] | None = None,
     *,
     boosted: int = 10,
-    tokens_per_batch: int = 16384,
+    tokens_per_batch: int | None = None,
     progress: str | None = None,
 ) -> ContentReport:
     """Every injection under the longer beginning of the reply, which asks for the content (experiment 6).
@@ -101,10 +101,10 @@ def token_text(model: LanguageModel, token: int) -> str:
 
 
 def _most_boosted(model: LanguageModel, readings: Readings, keys: pd.DataFrame, count: int) -> pd.DataFrame:
-    base_logits = model.logits(readings.base[:, -1]).cpu()
+    base_logits, injected_logits = (model.logits(arm[:, -1]).cpu() for arm in (readings.base, readings.injected))
     rows = []
     for cell, conversation in enumerate(readings.conversations):
-        logits = torch.stack([base_logits[conversation], model.logits(readings.injected[cell, -1:]).cpu()[0]])
+        logits = torch.stack([base_logits[conversation], injected_logits[cell]])
         base, injected = torch.softmax(logits, dim=-1)
         order = torch.sort(injected - base, descending=True, stable=True).indices[:count]
         for rank, token in enumerate(order.tolist(), start=1):
