@@ -14,7 +14,9 @@ from repeng import ControlVector
 from tokenizers import Tokenizer
 
 from introspection import trials as engine
+from introspection.cells import Cell, cell_trials, cells_of, encode_all
 from introspection.chat import encode
+from introspection.lens import lens_cells, lens_conversations
 from introspection.models import LanguageModel
 from introspection.stimuli import Conversation, Stimuli
 from introspection.trials import Injection, NotFiniteError, Trial, plan_tree, prefill, run_prefilled, run_trials
@@ -153,12 +155,98 @@ def test_questions_after_the_same_turn_1_read_it_once(qwen2: LanguageModel, stim
     assert engine.block_evaluations(rows, 5, tokens_per_batch=10**9) == turn_1 + 6 * turn_1
 
 
+def test_a_turn_1_is_read_once_by_all_batches_that_can_share_it(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    """However small the batches, each injection's questions stay together, so no turn 1 is prefilled twice."""
+    injections = [Injection(f"v{number}", 3.0, 1, 4) for number in range(6)]
+    rows = [trial(qwen2, stimuli.control_conversation(q), arm) for q in stimuli.controls for arm in injections]
+    longest = max(len(row.token_ids) for row in rows)
+    counts = []
+    for injections_per_batch in (1, 2, 3):
+        tokens = injections_per_batch * longest + injections_per_batch * len(stimuli.controls) * longest // 4
+        batches = engine.plan_batches(rows, 5, tokens)
+        by_batch = [{rows[row].injection for row in batch.rows} for batch in batches]
+        assert sum(map(len, by_batch)) == len(injections)
+        counts.append(len(batches))
+    assert counts == [6, 3, 2]
+
+
+def test_a_text_that_begins_another_is_read_from_its_pass(any_model: LanguageModel, stimuli: Stimuli) -> None:
+    whole = trial(any_model, stimuli.detection["no_info"], Injection("random_1", 3.0, 1, 3))
+    start = whole.turn_1[1]
+    lengths = [len(whole.token_ids), start + 1, start + 7, start + 7, start]
+    rows = [Trial(whole.token_ids[:length], whole.turn_1, whole.injection) for length in lengths]
+    rows += [Trial(row.token_ids[:9]) for row in rows]  # nothing injected, and no more than the shared beginning
+    assert engine.block_evaluations(rows, 5, tokens_per_batch=10**9) == 5 + 5
+    given = {name: vector.directions for name, vector in vectors_of(any_model).items()}
+    together = run_trials(any_model, rows, given)
+    for row, states in zip(rows, together, strict=True):
+        torch.testing.assert_close(states, run_trials(any_model, [row], given)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_the_last_perceptron_sees_only_what_is_read(any_model: LanguageModel, stimuli: Stimuli) -> None:
+    prompts = [trial(any_model, stimuli.detection[prompt], None) for prompt in PROMPTS]
+    shapes = []
+    with any_model.blocks[-1].mlp.register_forward_hook(lambda _m, inputs, _o: shapes.append(inputs[0].shape)):
+        run_trials(any_model, prompts, {})
+    assert sum(shape[0] * shape[1] for shape in shapes) == len(prompts)
+
+
+def test_counted_work_is_what_the_model_computes(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    rows = [trial(qwen2, stimuli.detection[prompt], None) for prompt in PROMPTS]
+    rows += [trial(qwen2, stimuli.detection["info"], Injection("random_1", s, 1, 3)) for s in (1.0, 2.0, 3.0)]
+    rows += [trial(qwen2, stimuli.control_conversation(q), Injection("random_2", 1.0, 2, 3)) for q in stimuli.controls]
+    seen: list[list[tuple[int, int]]] = [[] for _ in qwen2.blocks]
+    hooks = [
+        block.register_forward_pre_hook(lambda _m, inputs, seen=seen[k]: seen.append(tuple(inputs[0].shape[:2])))
+        for k, block in enumerate(qwen2.blocks)
+    ]
+    run_trials(qwen2, rows, directions(vectors_of(qwen2)), tokens_per_batch=4000)
+    for hook in hooks:
+        hook.remove()
+    work = engine.count_work(rows, 5, 4000)
+    assert [work.passes] * 5 == [len(shapes) for shapes in seen]
+    assert work.block_evaluations == sum(slots for shapes in seen for slots, _ in shapes)
+    assert work.block_tokens == sum(slots * length for shapes in seen for slots, length in shapes)
+    assert work.last_block_tokens == sum(slots * length for slots, length in seen[-1])
+
+
+def test_the_experiments_need_the_counted_block_evaluations(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    """Up to and with the block after which a range begins all rows of a text share a slot; above it each has its own.
+
+    Detection and the lens do that for every prompt, the unsteered row among them; the questions for turn 1 once, and
+    then for every question after it.
+    """
+    blocks, (first, last), vectors = 12, (4, 8), 5
+    injections = [Injection(f"v{number}", 2.0, first, last) for number in range(vectors)]
+
+    def evaluations(conversations: dict[str, Conversation], cells: list[Cell]) -> int:
+        return engine.block_evaluations(cell_trials(encode_all(qwen2.tokenizer, conversations), cells), blocks, 10**9)
+
+    def of_a_text(arms: int) -> int:
+        return (first + 1) + (blocks - first - 1) * (arms + 1)
+
+    detection = evaluations(stimuli.detection, cells_of(list(stimuli.detection), injections))
+    assert detection == 4 * of_a_text(vectors)
+
+    controls = {question.question: stimuli.control_conversation(question) for question in stimuli.controls}
+    asked = evaluations(controls, cells_of(list(controls), injections))
+    assert asked == (1 + len(controls)) * of_a_text(vectors)
+
+    scenarios = [cell for _, cell in lens_cells(injections, 0.25)]
+    lens = evaluations(lens_conversations(stimuli), scenarios)
+    assert lens == 2 * of_a_text(vectors) + of_a_text(2 * vectors)  # two strengths under info, one unsteered row
+
+
 def test_hooks_are_gone_after_an_exception(qwen2: LanguageModel, stimuli: Stimuli) -> None:
     row = trial(qwen2, stimuli.detection["info"], Injection("random_1", 1.0, 1, 3))
+
+    def hooks() -> list[set[int]]:
+        return [{*module._forward_hooks, *module._forward_pre_hooks} for module in qwen2.model.modules()]
+
+    before = hooks()  # transformers leaves its own where it was asked for hidden states
     with pytest.raises(KeyError):
         run_trials(qwen2, [row], {})  # no such vector
-    for module in qwen2.model.modules():
-        assert not module._forward_hooks and not module._forward_pre_hooks
+    assert hooks() == before
 
 
 def test_numbers_that_are_not_finite_stop_the_run(qwen2: LanguageModel, stimuli: Stimuli) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
@@ -51,7 +52,7 @@ def run_cells(
     prefills: Mapping[str, Prefill] | None = None,
     *,
     layers: Sequence[int] | None = None,
-    tokens_per_batch: int = 16384,
+    tokens_per_batch: int | None = None,
     progress: str | None = None,
 ) -> Readings:
     """Both arms of every cell, and the unsteered arm of every conversation once, in one run of the engine.
@@ -59,13 +60,10 @@ def run_cells(
     prefills: for each conversation of the finetune's cells, its turn 1 as the finetune has read it.
     layers: the depths to keep, as in `run_trials`. Raises ValueError where a prefill is of another turn 1.
     """
-    encoded = {key: encode(model.tokenizer, conversation) for key, conversation in conversations.items()}
+    encoded = encode_all(model.tokenizer, conversations)
     steered = [row for row, cell in enumerate(cells) if cell.injection]
     swapped = [row for row, cell in enumerate(cells) if not cell.injection]
-    trials = [Trial(text.token_ids, text.steered) for text in encoded.values()]
-    for row in steered:
-        text = encoded[cells[row].conversation]
-        trials.append(Trial(text.token_ids, text.steered, cells[row].injection))
+    trials = cell_trials(encoded, cells)
     states = run_trials(model, trials, directions, layers=layers, tokens_per_batch=tokens_per_batch, progress=progress)
     base, found = states[: len(encoded)], states[len(encoded) :]
     injected = found.new_empty(len(cells), *found.shape[1:])
@@ -74,9 +72,24 @@ def run_cells(
         keys = [cells[row].conversation for row in swapped]
         turns_1 = [_prefill_of(key, encoded[key], prefills or {}) for key in keys]
         rest = [encoded[key].token_ids[encoded[key].steered[1] :] for key in keys]
-        injected[swapped] = run_prefilled(model, turns_1, rest, layers=layers)
+        injected[swapped] = run_prefilled(model, turns_1, rest, layers=layers, tokens_per_batch=tokens_per_batch)
     numbers = {key: number for number, key in enumerate(encoded)}
     return Readings(base, injected, [numbers[cell.conversation] for cell in cells])
+
+
+def encode_all(tokenizer: Any, conversations: Mapping[str, Conversation]) -> dict[str, EncodedConversation]:
+    """Every conversation as tokens, by its key."""
+    return {key: encode(tokenizer, conversation) for key, conversation in conversations.items()}
+
+
+def cell_trials(encoded: Mapping[str, EncodedConversation], cells: Sequence[Cell]) -> list[Trial]:
+    """What the engine runs: every conversation with nothing injected, then every cell with an injection."""
+    trials = [Trial(text.token_ids, text.steered) for text in encoded.values()]
+    for cell in cells:
+        if cell.injection:
+            text = encoded[cell.conversation]
+            trials.append(Trial(text.token_ids, text.steered, cell.injection))
+    return trials
 
 
 def cells_of(

@@ -110,9 +110,12 @@ class ModelSettings(_Section):
 
 
 class EngineSettings(_Section):
-    """How much goes through a model at once; results do not depend on it but for rounding."""
+    """How many tokens go through a model at once; results do not depend on it but for rounding.
 
-    tokens_per_batch: Count = 16384
+    None takes what the memory of the accelerator holds, and a fixed number on a machine without one.
+    """
+
+    tokens_per_batch: Count | None = None
 
 
 class ControlsSettings(_Section):

@@ -38,7 +38,7 @@ def detect(
     directions: Directions,
     prefills: Mapping[str, Prefill] | None = None,
     *,
-    tokens_per_batch: int = 16384,
+    tokens_per_batch: int | None = None,
     progress: str | None = None,
 ) -> pd.DataFrame:
     """The yes/no answer to each conversation, unsteered and under each injection, all in one run of the engine.
@@ -74,7 +74,7 @@ def ask_controls(
     directions: Directions,
     turn_1: Prefill | None = None,
     *,
-    tokens_per_batch: int = 16384,
+    tokens_per_batch: int | None = None,
     progress: str | None = None,
 ) -> pd.DataFrame:
     """The control questions in place of the second turn: does an injection push any question towards yes?

@@ -18,7 +18,9 @@ from introspection.trials import Prefill, prefill
 from introspection.vectors import contrast, last_token_states
 
 
-def persona_vector(settings: ModelSettings, prompts: Sequence[str], tokens_per_batch: int = 16384) -> ControlVector:
+def persona_vector(
+    settings: ModelSettings, prompts: Sequence[str], tokens_per_batch: int | None = None
+) -> ControlVector:
     """The model-contrastive vector: what the finetune's activations have over the model's on the same raw prompts.
 
     Raises ValueError for a model without a finetune.

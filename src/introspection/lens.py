@@ -11,7 +11,7 @@ from torch import Tensor
 
 from introspection.cells import Cell, Readings, cell_columns, run_cells
 from introspection.models import LanguageModel, ModelError
-from introspection.stimuli import Stimuli
+from introspection.stimuli import Conversation, Stimuli
 from introspection.trials import Directions, Injection, Prefill
 
 WEAK = "weak"
@@ -56,7 +56,7 @@ def yes_lens(
     prefills: Mapping[str, Prefill] | None = None,
     *,
     weak_fraction: float = 0.25,
-    tokens_per_batch: int = 16384,
+    tokens_per_batch: int | None = None,
     progress: str | None = None,
 ) -> pd.DataFrame:
     """The summed probability of the yes variants at every layer, in the study's four scenarios (experiment 5).
@@ -65,14 +65,11 @@ def yes_lens(
     Returns vector, scenario, prompt, strength, layer, p_yes_base, p_yes_injected; layer 0 is the embedding, k what
     follows block k-1.
     """
-    named: list[tuple[str, Cell]] = []
-    for injection in injections:
-        weak = replace(injection, strength=weak_fraction * injection.strength)
-        named += [(name, Cell(prompt, weak if name == WEAK else injection)) for name, prompt in SCENARIOS.items()]
+    named = lens_cells(injections, weak_fraction)
     if prefills:
         named += [(name, Cell(prompt, None)) for name, prompt in SCENARIOS.items() if name != WEAK]
     cells = [cell for _, cell in named]
-    conversations = {prompt: stimuli.detection[prompt] for prompt in dict.fromkeys(SCENARIOS.values())}
+    conversations = lens_conversations(stimuli)
     readings = run_cells(
         model, conversations, cells, directions, prefills, tokens_per_batch=tokens_per_batch, progress=progress
     )
@@ -81,6 +78,20 @@ def yes_lens(
     keys = cell_columns(cells)[["vector", "prompt", "strength"]]
     keys.insert(1, "scenario", [name for name, _ in named])
     return by_layer(keys, {"p_yes_base": base, "p_yes_injected": injected})
+
+
+def lens_conversations(stimuli: Stimuli) -> dict[str, Conversation]:
+    """The conversations of the scenarios, by prompt."""
+    return {prompt: stimuli.detection[prompt] for prompt in dict.fromkeys(SCENARIOS.values())}
+
+
+def lens_cells(injections: Sequence[Injection], weak_fraction: float) -> list[tuple[str, Cell]]:
+    """Every injection in every scenario, each with the scenario's name."""
+    named = []
+    for injection in injections:
+        weak = replace(injection, strength=weak_fraction * injection.strength)
+        named += [(name, Cell(prompt, weak if name == WEAK else injection)) for name, prompt in SCENARIOS.items()]
+    return named
 
 
 def both_arms(model: LanguageModel, readings: Readings, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -6,25 +6,31 @@ turn 2 against the cache). Two savings follow, and both live here:
 
 - A tree in depth. Rows over the same tokens compute the same thing until what is added to them first differs. One slot
   of the batch serves all rows that agree up to a block, and splits after the block where they part.
-- A tree in tokens. Rows with the same turn 1 and the same injection share its keys and values, whatever follows it.
+- A tree in tokens. Rows with the same turn 1 and the same injection share its keys and values, whatever follows it;
+  and a row whose tokens are the beginning of another's is read from the other's pass.
+
+Only the last tokens are read, so the last block computes its multilayer perceptron for those alone.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from introspection.models import LanguageModel
 from introspection.steering import Edit, steered
+
+TOKENS_PER_BATCH = 16384
+"""How many tokens go through a model together where no accelerator's memory sets the limit."""
 
 Directions = Mapping[str, Mapping[int, Any]]
 """By vector name and block, a direction of shape (hidden,): the `directions` of repeng's ControlVector."""
@@ -61,14 +67,9 @@ class Trial:
         """The tokens up to the end of turn 1."""
         return self.token_ids[: self.turn_1[1]]
 
-    def addition(self, block: int) -> Addition | None:
-        """What is added after a block, in terms that compare equal where the same is added."""
-        if self.injection is None or not self.injection.at(block):
-            return None
-        return (self.injection.vector, self.injection.strength, self.turn_1)
-
 
 Addition = tuple[str, float, tuple[int, int]]
+"""What is added after a block, in terms that compare equal where the same is added: vector, strength, positions."""
 
 
 @dataclass(frozen=True)
@@ -132,56 +133,135 @@ def plan_batches(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) ->
     batches: list[Batch] = []
     alone: list[int] = []
     for prefix, rows in by_prefix.items():
-        if prefix and len({_steps(trials[row], blocks) for row in rows}) < len(rows):
-            batches += _cut(_neighbours(trials, rows, blocks), trials, tokens_per_batch, len(prefix))
+        slots = _slots([trials[row] for row in rows], blocks)
+        if prefix and len({steps for steps, _ in slots}) < len(set(slots)):
+            batches += _cut(rows, slots, tokens_per_batch, len(prefix))
         else:
             alone += rows
-    return batches + _cut(_neighbours(trials, alone, blocks), trials, tokens_per_batch, 0)
+    return batches + _cut(alone, _slots([trials[row] for row in alone], blocks), tokens_per_batch, 0)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much a model computes for some trials. A slot is a row of a batch that a block computes.
+
+    passes: through the whole model, each of which reads all weights once.
+    block_evaluations: slots, summed over blocks and passes.
+    block_tokens: tokens of those slots, padding included.
+    attended: pairs of a token and one that it attends to, summed likewise.
+    last_block_tokens: the part of block_tokens in the last block, where only the attention is computed in full.
+    """
+
+    passes: int = 0
+    block_evaluations: int = 0
+    block_tokens: int = 0
+    attended: int = 0
+    last_block_tokens: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+
+def count_work(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) -> Work:
+    """What `run_trials` computes for these trials, from the plan of its batches alone."""
+    total = Work()
+    for batch in plan_batches(trials, blocks, tokens_per_batch):
+        turn_1, whole, texts = _trees([trials[row] for row in batch.rows], batch.prefix, blocks)
+        if turn_1:
+            total += _pass_work(turn_1, batch.prefix, 0)
+        total += _pass_work(whole, max(map(len, texts)) - batch.prefix, batch.prefix)
+    return total
+
+
+def _trees(rows: Sequence[Trial], prefix: int, blocks: int) -> tuple[Tree | None, Tree, list[tuple[int, ...]]]:
+    """The tree of a shared turn 1, that of the whole rows, and the text that each row is read from."""
+    slots = _slots(rows, blocks)
+    texts, additions = [text for _, text in slots], [steps for steps, _ in slots]
+    turn_1 = plan_tree([None] * len(rows), additions, blocks) if prefix else None
+    return turn_1, plan_tree(texts, additions, blocks), texts
 
 
 def block_evaluations(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) -> int:
     """How many slots the model's blocks compute for these trials, summed over blocks and passes."""
-    total = 0
-    for batch in plan_batches(trials, blocks, tokens_per_batch):
-        rows = [trials[row] for row in batch.rows]
-        if batch.prefix:
-            total += sum(_tree(rows, [row.prefix for row in rows], blocks).widths)
-        total += sum(_tree(rows, [row.token_ids for row in rows], blocks).widths)
-    return total
+    return count_work(trials, blocks, tokens_per_batch).block_evaluations
 
 
-def _steps(trial: Trial, blocks: int) -> tuple[Addition | None, ...]:
-    return tuple(trial.addition(block) for block in range(blocks))
+def _pass_work(tree: Tree, length: int, before: int) -> Work:
+    slots = sum(tree.widths)
+    attended = length * before + length * (length + 1) // 2
+    return Work(1, slots, slots * length, slots * attended, tree.widths[-1] * length)
 
 
-def _tree(rows: Sequence[Trial], roots: Sequence[tuple[int, ...]], blocks: int) -> Tree:
-    return plan_tree(roots, [_steps(row, blocks) for row in rows], blocks)
+Steps = tuple[Addition | None, ...]
+"""What is added after each block."""
+
+Slot = tuple[Steps, tuple[int, ...]]
+"""What is added to a slot, and its text."""
 
 
-def _neighbours(trials: Sequence[Trial], rows: Sequence[int], blocks: int) -> list[int]:
-    """Rows of one length and then one text together, the texts' rows in the order of a walk through their tree."""
-
-    def order(row: int) -> tuple[Any, ...]:
-        steps = tuple(addition or ("", 0.0, (0, 0)) for addition in _steps(trials[row], blocks))
-        return (len(trials[row].token_ids), trials[row].token_ids, steps)
-
-    return sorted(rows, key=order)
+def _steps(trial: Trial, blocks: int) -> Steps:
+    return _steps_of(trial.injection, trial.turn_1, blocks)
 
 
-def _cut(rows: Sequence[int], trials: Sequence[Trial], tokens_per_batch: int, prefix: int) -> list[Batch]:
-    """Batches of at most `tokens_per_batch` tokens (one row at the least), with little padding."""
+@lru_cache(maxsize=2**16)
+def _steps_of(injection: Injection | None, turn_1: tuple[int, int], blocks: int) -> Steps:
+    if injection is None:
+        return (None,) * blocks
+    addition = (injection.vector, injection.strength, turn_1)
+    return tuple(addition if injection.at(block) else None for block in range(blocks))
+
+
+def _slots(trials: Sequence[Trial], blocks: int) -> list[Slot]:
+    """For each trial, what is added to it, and the longest of the texts under the same additions that it begins."""
+    texts: dict[Steps, set[tuple[int, ...]]] = defaultdict(set)
+    for trial in trials:
+        texts[_steps(trial, blocks)].add(trial.token_ids)
+    longest: dict[Slot, tuple[int, ...]] = {}
+    for steps, of_steps in texts.items():
+        above: tuple[int, ...] = ()
+        for text in sorted(of_steps, reverse=True):  # right after the texts that begin with it
+            above = above if above[: len(text)] == text else text
+            longest[steps, text] = above
+    return [(steps, longest[steps, trial.token_ids]) for trial in trials for steps in [_steps(trial, blocks)]]
+
+
+_GATHERED = 8  # a token whose keys and values are gathered, a block at a time, takes 1/8 of a computed one's memory
+
+
+def _cut(rows: Sequence[int], slots: Sequence[Slot], tokens_per_batch: int, prefix: int) -> list[Batch]:
+    """Batches that hold at most `tokens_per_batch` tokens (one slot at the least), with little padding.
+
+    Rows are taken in the order of a walk through their tree, one text after another where each row is one pass; rows
+    that share a turn 1 are taken injection by injection, so that as few batches as possible prefill the same.
+    """
+
+    def order(item: tuple[int, Slot]) -> tuple[Any, ...]:
+        steps, text = item[1]
+        walk = tuple(addition or ("", 0.0, (0, 0)) for addition in steps)
+        return (walk, len(text), text) if prefix else (len(text), text, walk)
+
     batches: list[Batch] = []
     batch: list[int] = []
-    for row in rows:
-        length = len(trials[row].token_ids)
-        too_many = (len(batch) + 1) * length > tokens_per_batch
-        if batch and (too_many or 5 * len(trials[batch[0]].token_ids) < 4 * length):
+    held: dict[Slot, int] = {}  # the slots of the batch and the lengths of their texts
+    for row, slot in sorted(zip(rows, slots, strict=True), key=order):
+        grown = held | {slot: len(slot[1])} if slot not in held else held
+        too_many = _tokens(grown, prefix) > tokens_per_batch
+        padded = not prefix and 5 * min(grown.values()) < 4 * max(grown.values())
+        if batch and grown is not held and (too_many or padded):
             batches.append(Batch(tuple(batch), prefix))
-            batch = []
+            batch, grown = [], {slot: len(slot[1])}
         batch.append(row)
+        held = grown
     if batch:
         batches.append(Batch(tuple(batch), prefix))
     return batches
+
+
+def _tokens(slots: Mapping[Slot, int], prefix: int) -> int:
+    """The tokens that a batch of slots with texts of these lengths holds in memory, padding included."""
+    computed = len(slots) * (max(slots.values()) - prefix)
+    turns_1 = len({steps for steps, _ in slots}) if prefix else 0
+    return computed + turns_1 * prefix + len(slots) * prefix // _GATHERED
 
 
 @dataclass(frozen=True)
@@ -217,18 +297,19 @@ def run_trials(
     directions: Directions,
     *,
     layers: Sequence[int] | None = None,
-    tokens_per_batch: int = 16384,
+    tokens_per_batch: int | None = None,
     progress: str | None = None,
 ) -> Tensor:
     """The residual stream at each trial's last token, (rows, layers, hidden) in float32 on the CPU.
 
     layers: which depths to keep, 0 being the embedding, k what follows block k-1; all blocks + 1 of them by default.
-    A batch that does not fit in memory is halved until it does.
+    tokens_per_batch: how many tokens go through the model together; None takes what `tokens_that_fit` says. A batch
+    that does not fit in memory is halved until it does.
     Raises NotFiniteError where a state is not finite, KeyError for a vector without a direction at a steered block.
     """
     kept = list(range(len(model.blocks) + 1)) if layers is None else list(layers)
     states = torch.empty(len(trials), len(kept), model.hidden_size)
-    pending = plan_batches(trials, len(model.blocks), tokens_per_batch)[::-1]
+    pending = plan_batches(trials, len(model.blocks), tokens_per_batch or tokens_that_fit(model))[::-1]
     with tqdm(total=len(trials), desc=progress, unit="trial", disable=progress is None) as bar:
         while pending:
             batch = pending.pop()
@@ -254,17 +335,30 @@ def run_prefilled(
     continuations: Sequence[tuple[int, ...]],
     *,
     layers: Sequence[int] | None = None,
+    tokens_per_batch: int | None = None,
 ) -> Tensor:
-    """Like `run_trials`, for turns read after a turn 1 that another model has prefilled, row by row."""
-    kept = list(range(len(model.blocks) + 1)) if layers is None else list(layers)
+    """Like `run_trials`, for turns read after a turn 1 that another model has prefilled, one batch for each such."""
+    blocks = len(model.blocks)
+    kept = list(range(blocks + 1)) if layers is None else list(layers)
     states = torch.empty(len(continuations), len(kept), model.hidden_size)
-    for row, (before, token_ids) in enumerate(zip(prefills, continuations, strict=True)):
-        tree = plan_tree([token_ids], [[None] * len(model.blocks)], len(model.blocks))
-        cache = _shared_cache(before.keys, before.values, tree, tree)
-        trial = Trial(token_ids)
-        found = _pass(model, tree, [token_ids], None, kept, cache)
-        _check_finite(found, [trial], kept)
-        states[row] = found[0]
+    trials = [
+        Trial(before.token_ids + ids, (0, len(before.token_ids)))
+        for before, ids in zip(prefills, continuations, strict=True)
+    ]
+    rows_of: dict[int, list[int]] = defaultdict(list)
+    for row, before in enumerate(prefills):
+        rows_of[id(before)].append(row)
+    for rows in rows_of.values():
+        before = prefills[rows[0]]
+        slots = _slots([trials[row] for row in rows], blocks)
+        for batch in _cut(rows, slots, tokens_per_batch or tokens_that_fit(model), len(before.token_ids)):
+            of_batch = [trials[row] for row in batch.rows]
+            start, whole, texts = _trees(of_batch, batch.prefix, blocks)
+            assert start is not None
+            cache = _shared_cache(before.keys, before.values, start, whole)
+            found = _pass(model, whole, of_batch, texts, None, kept, batch.prefix, cache)
+            _check_finite(found, of_batch, kept)
+            states[list(batch.rows)] = found
     return states
 
 
@@ -272,47 +366,46 @@ def run_prefilled(
 def _run_batch(
     model: LanguageModel, rows: Sequence[Trial], prefix: int, directions: Directions, layers: Sequence[int]
 ) -> Tensor:
-    blocks = len(model.blocks)
-    whole = _tree(rows, [row.token_ids for row in rows], blocks)
-    if not prefix:
-        return _pass(model, whole, [row.token_ids for row in rows], directions, layers)
-    start = _tree(rows, [row.prefix for row in rows], blocks)
+    turn_1, whole, texts = _trees(rows, prefix, len(model.blocks))
+    if turn_1 is None:
+        return _pass(model, whole, rows, texts, directions, layers)
     cache = DynamicCache()
-    _pass(model, start, [row.prefix for row in rows], directions, [], cache)
+    _pass(model, turn_1, rows, [row.prefix for row in rows], directions, [], 0, cache)
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
-    return _pass(
-        model, whole, [row.token_ids[prefix:] for row in rows], None, layers, _shared_cache(keys, values, start, whole)
-    )
+    return _pass(model, whole, rows, texts, None, layers, prefix, _shared_cache(keys, values, turn_1, whole))
 
 
 def _pass(
     model: LanguageModel,
     tree: Tree,
-    token_ids: Sequence[tuple[int, ...]],
+    rows: Sequence[Trial],
+    texts: Sequence[tuple[int, ...]],
     directions: Directions | None,
     layers: Sequence[int],
+    start: int = 0,
     cache: Cache | None = None,
 ) -> Tensor:
     """One forward pass of a tree of rows; the residual stream at each row's last token, (rows, layers, hidden).
 
+    texts: the tokens of each row's slot, of which the model reads those from `start` on, after what the cache holds.
     Where `directions` is None, turn 1 lies in the cache, so slots split but nothing is added.
     """
-    first_rows = _first_rows(tree.slots[0])
-    texts = [token_ids[row] for row in first_rows]
-    length = max(len(ids) for ids in texts)
-    padded = torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in texts], device=model.device)
+    read = [texts[row][start:] for row in _first_rows(tree.slots[0])]
+    length = max(len(ids) for ids in read)
+    padded = torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in read], device=model.device)
+    last = [min(len(row.token_ids), start + length) - start - 1 for row in rows]
     captured: dict[int, Tensor] = {}
     with ExitStack() as stack:
         stack.enter_context(steered(model.blocks, _edits(tree, directions, length, model.hidden_size)))
         for depth in layers:
-            last = torch.tensor([len(token_ids[row]) - 1 for row in _first_rows(tree.slots[depth])])
-            stack.callback(_capture(model, depth, partial(captured.__setitem__, depth), last).remove)
+            places = (torch.tensor(tree.slots[depth]), torch.tensor(last))
+            stack.callback(_capture(model, depth, partial(captured.__setitem__, depth), places).remove)
         for block in model.blocks:
             stack.callback(block.register_forward_pre_hook(_one_mask, with_kwargs=True).remove)
+        stack.enter_context(_read_only_at(model, torch.tensor(tree.slots[-2]), torch.tensor(last)))
         model.backbone(input_ids=padded, past_key_values=cache, use_cache=cache is not None)
-    slots = (torch.tensor(tree.slots[depth]) for depth in layers)
-    states = [captured[depth].float().cpu()[rows] for depth, rows in zip(layers, slots, strict=True)]
-    return torch.stack(states, dim=1) if states else torch.empty(len(token_ids), 0, model.hidden_size)
+    states = [captured[depth].float().cpu() for depth in layers]
+    return torch.stack(states, dim=1) if states else torch.empty(len(rows), 0, model.hidden_size)
 
 
 def _edits(tree: Tree, directions: Directions | None, length: int, hidden_size: int) -> dict[int, Edit]:
@@ -337,12 +430,12 @@ def _edits(tree: Tree, directions: Directions | None, length: int, hidden_size: 
     return edits
 
 
-def _capture(model: LanguageModel, depth: int, keep: Callable[[Tensor], None], last: Tensor) -> Any:
-    """A hook that keeps the residual stream at one depth, at each slot's last token."""
+def _capture(model: LanguageModel, depth: int, keep: Callable[[Tensor], None], places: tuple[Tensor, Tensor]) -> Any:
+    """A hook that keeps the residual stream at one depth, at some places: slots and positions in them."""
 
     def at_last(residual: Tensor) -> None:
-        slots = torch.arange(len(residual), device=residual.device)
-        keep(residual[slots, last.to(residual.device)])
+        slots, positions = (place.to(residual.device) for place in places)
+        keep(residual[slots, positions])
 
     def before(_module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         at_last(inputs[0] if inputs else named["hidden_states"])
@@ -353,6 +446,38 @@ def _capture(model: LanguageModel, depth: int, keep: Callable[[Tensor], None], l
     if depth == 0:
         return model.blocks[0].register_forward_pre_hook(before, with_kwargs=True)
     return model.blocks[depth - 1].register_forward_hook(after)
+
+
+@contextmanager
+def _read_only_at(model: LanguageModel, slots: Tensor, positions: Tensor) -> Iterator[None]:
+    """What nobody reads is not computed: the last block's multilayer perceptron elsewhere, and the final norm.
+
+    A perceptron treats every position by itself, so it is given those that are read, and its output is zero at others.
+    A block whose perceptron is not the usual child `mlp` (a mixture of experts, say) is computed in full.
+    """
+    shape: list[tuple[int, ...]] = []
+
+    def take(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        shape.append(inputs[0].shape)
+        return (inputs[0][slots.to(inputs[0].device), positions.to(inputs[0].device)].unsqueeze(0), *inputs[1:])
+
+    def put(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        whole = output.new_zeros(shape.pop())
+        whole[slots.to(output.device), positions.to(output.device)] = output[0]
+        return whole
+
+    def first(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (inputs[0][:, :1], *inputs[1:])
+
+    handles = [model.final_norm.register_forward_pre_hook(first)]
+    perceptron = getattr(model.blocks[-1], "mlp", None)
+    if isinstance(perceptron, nn.Module) and type(perceptron).__name__.endswith("MLP"):
+        handles += [perceptron.register_forward_pre_hook(take), perceptron.register_forward_hook(put)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _one_mask(_module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -415,6 +540,22 @@ def _first_rows(slots: Sequence[int]) -> list[int]:
     for row, slot in enumerate(slots):
         firsts.setdefault(slot, row)
     return [firsts[slot] for slot in range(len(firsts))]
+
+
+def tokens_that_fit(model: LanguageModel) -> int:
+    """How many tokens to read at once: what the accelerator's free memory holds, a fixed number without one."""
+    if model.device.type != "cuda":
+        return TOKENS_PER_BATCH
+    free, _ = torch.cuda.mem_get_info(model.device)
+    unused = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+    return max(1, int(0.8 * (free + unused) / activation_bytes(model.text_config, model.model.dtype)))
+
+
+def activation_bytes(config: Any, dtype: torch.dtype) -> int:
+    """The memory that a block takes for each token that it computes, an upper estimate from the model's shape."""
+    hidden = int(config.hidden_size)
+    intermediate = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    return dtype.itemsize * (4 * intermediate + 8 * hidden) + 4 * 3 * hidden  # the norms work in float32
 
 
 def _is_out_of_memory(error: Exception) -> bool:

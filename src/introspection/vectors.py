@@ -25,7 +25,7 @@ def concept_vectors(
     concepts: Sequence[str],
     suffixes: Sequence[str],
     *,
-    tokens_per_batch: int = 16384,
+    tokens_per_batch: int | None = None,
     progress: bool = False,
 ) -> Iterator[tuple[str, ControlVector]]:
     """For each concept, the direction between being asked to talk about it and about anything (the study's vectors).
@@ -58,7 +58,7 @@ def contrast(model: LanguageModel, positive: Tensor, negative: Tensor) -> Contro
 
 
 def last_token_states(
-    model: LanguageModel, texts: Sequence[str], tokens_per_batch: int = 16384, progress: str | None = None
+    model: LanguageModel, texts: Sequence[str], tokens_per_batch: int | None = None, progress: str | None = None
 ) -> Tensor:
     """The residual stream after the embedding and every block at the last token, (texts, blocks + 1, hidden).
 
