@@ -1,36 +1,46 @@
-"""The study's own figures read again, from data/published alone."""
+"""Read the study's own figures again, from data/published alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from common import RESULTS, stage, write_text
+import click
+import pandas as pd
 
 from introspection import published
-from introspection.config import Settings
+from introspection.config import SettingsError, load_settings
+
+RESULTS = Path("results/published")
 
 
-@stage
-def main(_settings: Settings) -> None:
+@click.command()
+def main() -> None:
     """Write results/published/*.csv."""
-    tables = published.read_published(Path("data/published"))
-    results = {
-        "shifts": published.shifts(tables.detection),
-        "grid": published.grid_test(tables.detection),
-        "spacings": published.spacings(tables.detection),
-        "significands": published.significands(tables.detection),
-        "differences": published.differences(tables.detection),
-        "controls": published.control_shifts(tables.controls),
-        "comparisons": published.comparisons(tables),
-        "reversals": published.reversals(tables.detection),
-        "prompt_effects": published.prompt_effects(tables.detection),
-        "disagreements": published.disagreements(tables.detection),
-        "summary": published.summary(tables),
-    }
-    for name, table in results.items():
-        # empty cells are part of these tables: what a probability of 1 says of its log-odds
-        text = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-        write_text(RESULTS / "published" / f"{name}.csv", text)
+    # not the common frame of the stages, which loads PyTorch: this one needs none
+    try:
+        load_settings(Path("params.yaml"))
+        tables = published.read_published(Path("data/published"))
+        write("shifts", published.shifts(tables.detection))
+        write("grid", published.grid_test(tables.detection))
+        write("spacings", published.spacings(tables.detection))
+        write("significands", published.significands(tables.detection))
+        write("differences", published.differences(tables.detection))
+        write("controls", published.control_shifts(tables.controls))
+        write("comparisons", published.comparisons(tables))
+        write("reversals", published.reversals(tables.detection))
+        write("prompt_effects", published.prompt_effects(tables.detection))
+        write("disagreements", published.disagreements(tables.detection))
+        write("summary", published.summary(tables))
+    except (SettingsError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def write(name: str, table: pd.DataFrame) -> None:
+    """Write one table, whole or not at all; empty cells say that a probability of 1 leaves its log-odds open."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    unfinished = RESULTS / f"{name}.csv.unfinished"
+    table.to_csv(unfinished, index=False, float_format="%.9g", lineterminator="\n")
+    unfinished.replace(RESULTS / f"{name}.csv")
 
 
 if __name__ == "__main__":
