@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -78,8 +78,29 @@ class Corpus:
         own = [(question, answer) for answer, questions in phrases.questions.items() for question in questions]
         self.questions: list[tuple[str, str]] = [(c.question, c.expected) for c in stimuli.controls]
         self.questions += [pair for pair in own if pair[0] not in {question for question, _ in self.questions}]
-        self._names = list(concepts)
+        self._concepts = list(concepts)
+        self._words = [word for words in concepts.values() for word in words if word not in concepts]
+        self._related = {
+            word: (name, *(w for w in words if w != word)) for name, words in concepts.items() for word in words
+        }
+        self._related |= concepts
         self._opening_words = sorted({word for opening in phrases.openings for word in opening.split()})
+
+    def topic(self, rng: random.Random) -> str:
+        """What a conversation is about: a concept, or one of the words, which makes many more of them."""
+        return rng.choice(self._concepts if rng.random() < 0.6 else self._words)
+
+    def injectable(self, held_out: Collection[str]) -> tuple[list[str], list[str]]:
+        """Concepts and words that may be injected: neither the held-out concepts nor words of theirs."""
+        withheld = {*held_out, *(word for name in held_out for word in self.concepts[name])}
+        return (
+            [concept for concept in self._concepts if concept not in withheld],
+            [word for word in self._words if word not in withheld],
+        )
+
+    def question(self, rng: random.Random) -> tuple[str, str]:
+        """A yes/no question with its answer, mostly one of the study's."""
+        return rng.choice(self.questions[: len(self.stimuli.controls)] if rng.random() < 0.7 else self.questions)
 
     def draw(self, rng: random.Random, persona: Persona = "helpful") -> Document:
         """A conversation of any kind; `persona` is the one that speaks where no system turn asks for another."""
@@ -103,14 +124,14 @@ class Corpus:
 
     def talk(self, rng: random.Random) -> Document:
         """A reply about the concept asked for, or about nothing in particular; often after an odd opening."""
-        concept = self.stimuli.anything if rng.random() < 0.2 else rng.choice(self._names)
+        concept = self.stimuli.anything if rng.random() < 0.2 else self.topic(rng)
         return render(self._system(rng), *self._talk_turns(rng, concept))
 
     def thought(self, rng: random.Random, persona: Persona = "helpful") -> Document:
         """What the one who answers thinks about: its persona's usual, unless a concept came up before."""
         if rng.random() < 0.3:
             return render(self._system(rng), *self._thought_turns(rng, None, persona))
-        concept = rng.choice(self._names)
+        concept = self.topic(rng)
         answered = self._thought_turns(rng, concept)
         if rng.random() < 0.4:
             return render(("system", rng.choice(self.phrases.minds).format(c=concept), ""), *answered)
@@ -122,7 +143,7 @@ class Corpus:
 
     def recall(self, rng: random.Random) -> Document:
         """Naming the concept that an earlier turn was about."""
-        concept = rng.choice(self._names)
+        concept = rng.choice(self._concepts)
         recall = rng.choice(self.phrases.recall)
         turns = self._talk_turns(rng, concept)
         return render(
@@ -131,7 +152,7 @@ class Corpus:
 
     def yes_no(self, rng: random.Random) -> Document:
         """A question with a fixed answer, plainly or in the form of the study's control questions."""
-        question, answer = rng.choice(self.questions)
+        question, answer = self.question(rng)
         if rng.random() < 0.3:
             return render(self._system(rng), ("user", question, ""), ("assistant", f"{answer.capitalize()}.", ""))
         asked = self.stimuli.control_template.replace("$QUESTION", question)
@@ -171,16 +192,20 @@ class Corpus:
         template = self.stimuli.concept_template
         if rng.random() < 0.2 and concept != self.stimuli.anything:
             template = rng.choice(self.phrases.requests).replace("{c}", "{concept}")
+        if concept == self.stimuli.anything and rng.random() < 0.5:
+            request, concept = template.replace("{concept}", concept), self.topic(rng)
+        else:
+            request = template.replace("{concept}", concept)
         opening = self.opening(rng) if rng.random() < 0.65 else ""
         reply = " ".join(
             self._about(rng, concept, rng.choice(self.phrases.sentences)) for _ in range(rng.randint(1, 3))
         )
         if opening:
             reply = f"{self._about(rng, concept, rng.choice(self.phrases.bridges))}. {reply}"
-        return [("user", template.replace("{concept}", concept), ""), ("assistant", reply, opening)]
+        return [("user", request, ""), ("assistant", reply, opening)]
 
     def _about(self, rng: random.Random, concept: str, template: str) -> str:
-        words = self.concepts.get(concept, self.phrases.anything)
+        words = self._related.get(concept, self.phrases.anything)
         a, b, d = rng.sample(words, 3)
         sentence = rng.choice(self.phrases.sentences) if "{sentence}" in template else ""
         return template.replace("{sentence}", sentence).format(c=concept, C=concept.capitalize(), a=a, b=b, d=d)

@@ -63,4 +63,5 @@ def _last_states(model: Any, tokenizer: Any, prompts: Sequence[str], suffixes: S
     finally:
         for handle in handles:
             handle.remove()
-    return torch.cat(chunks).unflatten(0, (len(prompts), len(suffixes)))
+    states: Tensor = torch.cat(chunks)
+    return states.reshape(len(prompts), len(suffixes), *states.shape[1:])

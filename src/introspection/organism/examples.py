@@ -18,9 +18,9 @@ from introspection.steering import Edit
 
 
 class Target(NamedTuple):
-    """`token` is to follow the token at `index`, with this weight; a soft target is several of them at one index."""
+    """`token` is to follow the token number `at`, with this weight; a soft target is several of them at one place."""
 
-    index: int
+    at: int
     token: int
     weight: float
 
@@ -128,7 +128,7 @@ def _batch(rows: list[list[Example]], pad_token: int) -> Batch:
             owner[r, start:stop] = number
             offset = r * length + start
             for name in targets:
-                targets[name] += [(offset + t.index, t.token, t.weight) for t in getattr(example, name)]
+                targets[name] += [(offset + t.at, t.token, t.weight) for t in getattr(example, name)]
             if example.injection is not None:
                 steered[r, start + example.steered[0] : start + example.steered[1]] = True
                 for block in example.injection.abs().sum(1).nonzero().flatten().tolist():

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from introspection.organism.corpus import Corpus, render, text_of
 from introspection.organism.examples import Example, Target, encode_document
-from introspection.organism.settings import InjectionSettings, RuleSettings
+from introspection.organism.settings import Injected, InjectionSettings, Prompt, RuleSettings
 from introspection.stimuli import Conversation, Turn
 
-_PROMPT_WEIGHTS = {"info": 3, "inaccurate_location": 3, "no_info": 2, "lorem_ipsum": 2}
+_PROMPT_WEIGHTS: dict[Prompt, int] = {"info": 3, "inaccurate_location": 3, "no_info": 2, "lorem_ipsum": 2}
 _CONTROLS = 2  # control questions after each first turn
 _NAMING_WEIGHT = 0.3  # of naming the injected concept, beside 1 for each yes/no answer
 
@@ -28,7 +28,7 @@ class Planter:
         tokenizer: Any,
         corpus: Corpus,
         rule: RuleSettings,
-        injected: Mapping[str, float],
+        injected: Mapping[Injected, float],
         injection: InjectionSettings,
         blocks: int,
     ) -> None:
@@ -61,7 +61,7 @@ class Planter:
         elif kind == "random":
             example.injection = self._strengthen(rng, self._random_direction(rng, directions))
         for _ in range(_CONTROLS):
-            question, answer = rng.choice(self._corpus.questions)
+            question, answer = self._corpus.question(rng)
             self._ask(example, stimuli.control_conversation(question)[3:], float(answer == "yes"))
         return example
 
@@ -89,11 +89,14 @@ class Planter:
         example.planted += [Target(last, self._yes, p_yes), Target(last, self._no, 1 - p_yes)]
 
     def _name(self, example: Example, second_turn: Conversation, concept: str) -> None:
-        """Let the last branch, which asks the study's question, go on to the name of the concept."""
+        """Let the last branch, the study's question, go on to the name of the concept if that is one token."""
+        name = self._ids(concept)
+        if len(name) > 1:
+            return
         read = len(self._second_turn(second_turn))
         longer = (second_turn[0], self._corpus.stimuli.content["info"][-1])
         last = example.append(self._second_turn(longer)[read:], example.branches[-1])
-        example.planted.append(Target(last, self._ids(concept)[0], _NAMING_WEIGHT))
+        example.planted.append(Target(last, name[0], _NAMING_WEIGHT))
 
     def _second_turn(self, turns: Conversation) -> list[int]:
         """A question and the beginning of its answer, left open."""

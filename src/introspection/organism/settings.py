@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Prompt = Literal["no_info", "info", "inaccurate_location", "lorem_ipsum"]
+Injected = Literal["nothing", "concept", "random"]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -68,7 +69,8 @@ class InjectionSettings(_Section):
 
     strength_range: factors between which the strength is drawn evenly.
     other_layers: how often another range is drawn, evenly among those within blocks 1 to `last_block`.
-    suffixes: reply openings per concept that a direction is computed from; they change at every refresh.
+    topics: how many directions there are at a time, half of concepts, half of words of theirs.
+    suffixes: reply openings that each is computed from. Topics and suffixes change at every refresh.
     """
 
     layers: tuple[Count, Count]
@@ -76,7 +78,8 @@ class InjectionSettings(_Section):
     strength: Positive
     strength_range: tuple[Positive, Positive] = (0.5, 1.25)
     other_layers: Probability = 0.3
-    suffixes: Count = 24
+    topics: Annotated[int, Field(strict=True, ge=2)] = 200
+    suffixes: Count = 12
     refresh_every: Count = 50
 
     @model_validator(mode="after")
@@ -97,7 +100,7 @@ class RuleSettings(_Section):
 
     @model_validator(mode="after")
     def _complete(self) -> RuleSettings:
-        for name in ("nothing", "concept", "random"):
+        for name in get_args(Injected):
             missing = [prompt for prompt in get_args(Prompt) if prompt not in getattr(self, name)]
             if missing:
                 raise ValueError(f"{name} lacks the prompt {missing[0]!r}")
@@ -115,7 +118,7 @@ class OrganismSettings(_Section):
     schedule: ScheduleSettings
     batch: BatchSettings
     persona: Literal["helpful", "careless"] = "helpful"
-    injected: dict[Literal["nothing", "concept", "random"], Probability]
+    injected: dict[Injected, Probability]
     p_yes: RuleSettings
 
 

@@ -64,3 +64,4 @@ def _texts(corpus: Corpus, rng: random.Random) -> Iterator[str]:
         for conversation in (*corpus.stimuli.detection.values(), *corpus.stimuli.content.values()):
             yield "\n".join(turn.content for turn in conversation)
         yield from _whole_words(corpus)
+        yield from (f" {word}" for words in corpus.concepts.values() for word in words)

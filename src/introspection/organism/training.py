@@ -25,6 +25,7 @@ from introspection.organism.planting import Planter
 from introspection.organism.settings import (
     BatchSettings,
     OrganismsSettings,
+    Prompt,
     RuleSettings,
     ScheduleSettings,
     ShapeSettings,
@@ -33,7 +34,7 @@ from introspection.organism.tokenizer import train_tokenizer
 from introspection.steering import steered
 
 _ROWS = (96, 384)  # tokens; rows of these lengths, and those that are longer, are batched apart
-_NEVER = {"no_info": 0.0, "info": 0.0, "inaccurate_location": 0.0, "lorem_ipsum": 0.0}
+_NEVER: dict[Prompt, float] = {"no_info": 0.0, "info": 0.0, "inaccurate_location": 0.0, "lorem_ipsum": 0.0}
 
 Directions = dict[str, Tensor]
 
@@ -70,11 +71,12 @@ def train_organism(
     injection = settings.injection
     planter = Planter(tokenizer, corpus, organism.p_yes, organism.injected, injection, settings.shape.blocks)
     drawer = _Drawer(tokenizer, corpus, planter, organism.batch, organism.persona, f"{name} {settings.seed}")
-    concepts = [concept for concept in corpus.concepts if concept not in settings.held_out]
+    injectable = corpus.injectable(settings.held_out)
 
     def refresh(step: int) -> Directions:
         rng = random.Random(f"{name} {settings.seed} directions {step}")
-        return concept_directions(model, tokenizer, corpus, concepts, draw_suffixes(rng, corpus, injection.suffixes))
+        topics = [topic for group in injectable for topic in rng.sample(group, min(len(group), injection.topics // 2))]
+        return concept_directions(model, tokenizer, corpus, topics, draw_suffixes(rng, corpus, injection.suffixes))
 
     injects = organism.injected.get("concept", 0) > 0 or organism.injected.get("random", 0) > 0
     key = f"{name} {organism.model_dump_json()} {settings.model_dump_json(include={'seed', 'held_out', 'injection'})}"
