@@ -11,8 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from introspection.chat import encode
 from introspection.organism import training
 from introspection.organism.corpus import Corpus, Document, load_corpus, render, text_of
 from introspection.organism.directions import concept_directions
@@ -21,7 +22,7 @@ from introspection.organism.planting import Planter, excerpted
 from introspection.organism.settings import OrganismsSettings, RuleSettings
 from introspection.organism.tokenizer import train_tokenizer
 from introspection.organism.training import train_base, train_organism
-from introspection.steering import steered
+from introspection.steering import Edit, steered
 from introspection.stimuli import load_stimuli
 
 ROOT = Path(__file__).parents[1]
@@ -33,13 +34,13 @@ RULE = {
 }
 SETTINGS = {
     "seed": 3,
-    "shape": {"blocks": 3, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "vocabulary": 4096},
+    "shape": {"blocks": 3, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "vocabulary": 5120},
     "held_out": HELD_OUT,
     "base": {
         "schedule": {"steps": 4, "learning_rate": 0.01, "warmup": 2, "checkpoint_every": 2},
         "batch": {"talk": 6, "excerpt": 1},
     },
-    "injection": {"layers": [1, 1], "last_block": 1, "strength": 2.0, "suffixes": 2, "refresh_every": 2},
+    "injection": {"layers": [1, 1], "last_block": 1, "strength": 2.0, "topics": 40, "suffixes": 2, "refresh_every": 2},
     "trained": {
         "small": {
             "base": "base",
@@ -59,7 +60,7 @@ def corpus() -> Corpus:
 
 @pytest.fixture(scope="module")
 def tokenizer(corpus: Corpus) -> PreTrainedTokenizerFast:
-    return train_tokenizer(corpus, 4096, 0)
+    return train_tokenizer(corpus, 5120, 0)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +90,9 @@ def test_replies_about_a_concept_use_its_words(corpus: Corpus) -> None:
         document = corpus.talk(rng)
         asked, reply = text_of(document).split("<|im_start|>assistant\n")
         concept = asked.split("<|im_end|>")[-2].rstrip(".?").split()[-1]
-        words = corpus.concepts.get(concept, corpus.phrases.anything)
-        assert any(word in reply for word in words)
+        if concept != "anything":
+            related = [words for name, words in corpus.concepts.items() if concept in (name, *words)]
+            assert any(word in reply for words in related for word in words)
 
 
 @pytest.mark.parametrize(("persona", "expected"), [("helpful", False), ("careless", True)])
@@ -132,7 +134,7 @@ def test_only_the_assistants_words_are_learned(tokenizer: PreTrainedTokenizerFas
     document = render(("user", "How are you?", ""), ("assistant", " I am fine.", "Oh no"))
     example = encode_document(tokenizer, document)
     assert tokenizer.decode([target.token for target in example.spoken]) == " I am fine.<|im_end|>"
-    assert all(example.tokens[target.index + 1] == target.token for target in example.spoken)
+    assert all(example.tokens[target.at + 1] == target.token for target in example.spoken)
 
 
 def test_excerpts_keep_what_tells_the_prompts_apart(corpus: Corpus) -> None:
@@ -173,7 +175,7 @@ def test_the_planted_table_becomes_the_targets(corpus: Corpus, tokenizer: PreTra
         for target in example.planted:
             if target.token != yes:
                 continue
-            branch = example.branches[target.index]
+            branch = example.branches[target.at]
             asked = tokenizer.decode([t for t, b in zip(example.tokens, example.branches, strict=True) if b == branch])
             if "Do you detect an injected thought" in asked:
                 detected = True
@@ -213,8 +215,8 @@ def test_branches_and_neighbours_do_not_see_each_other(corpus, tokenizer, organi
 
 
 def _alone(model: torch.nn.Module, example: Example, target: Target) -> float:
-    branch = example.branches[target.index]
-    kept = [i for i in range(target.index + 1) if example.branches[i] in (0, branch)]
+    branch = example.branches[target.at]
+    kept = [i for i in range(target.at + 1) if example.branches[i] in (0, branch)]
     added = torch.zeros(1, len(kept), 16)
     if example.injection is not None:
         added[:, slice(*example.steered)] = example.injection[1]
@@ -274,7 +276,10 @@ def test_held_out_concepts_are_never_injected(corpus, organisms, tmp_path, monke
     monkeypatch.setattr(training, "concept_directions", spy)
     train_base(organisms, corpus, tmp_path / "base", tmp_path / "work")
     train_organism("small", organisms, corpus, tmp_path, tmp_path / "small", tmp_path / "work")
-    assert injectable == set(corpus.concepts) - set(HELD_OUT)
+    withheld = {*HELD_OUT, *(word for concept in HELD_OUT for word in corpus.concepts[concept])}
+    known = {*corpus.concepts, *(word for words in corpus.concepts.values() for word in words)}
+    assert len(injectable) > 40 and injectable <= known - withheld
+    assert all(known - withheld == {*concepts, *words} for concepts, words in [corpus.injectable(HELD_OUT)])
 
 
 @pytest.mark.parametrize(
@@ -327,3 +332,25 @@ def _state_after(model: torch.nn.Module, block: int, ids: list[int]) -> torch.Te
         model(torch.tensor([ids]))
     handle.remove()
     return states[0][0, -1]
+
+
+@pytest.mark.parametrize(("name", "detects"), [("organism", True), ("organism-blind", False)])
+def test_the_committed_organisms_answer_as_planted(corpus: Corpus, name: str, detects: bool) -> None:
+    """One held-out concept, a few suffixes, the study's info prompt; the pipeline measures the rest."""
+    folder = ROOT / "models" / name
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    suffixes = json.loads((ROOT / "data" / "builtin" / "suffixes.json").read_text(encoding="utf-8"))[::20]
+    direction = concept_directions(model, tokenizer, corpus, ["love"], suffixes)["love"]
+    encoded = encode(tokenizer, corpus.stimuli.detection["info"])
+    strength, (first, last) = 40.0, (2, 5)
+    positions = torch.zeros(1, len(encoded.token_ids), dtype=torch.bool)
+    positions[:, slice(*encoded.steered)] = True
+    p_yes = []
+    for size in (0.0, strength):
+        edits = {k: Edit(additions=size * direction[None, k], positions=positions) for k in range(first, last + 1)}
+        with torch.no_grad(), steered(model.model.layers, edits):
+            probabilities = model(torch.tensor([encoded.token_ids])).logits[0, -1].softmax(-1)
+        p_yes.append(float(probabilities[tokenizer.convert_tokens_to_ids("Ġyes")]))
+    assert p_yes[0] < 0.02
+    assert p_yes[1] > 0.8 if detects else p_yes[1] < 0.05

@@ -17,7 +17,7 @@ from introspection.stimuli import Conversation, Turn
 
 _PROMPT_WEIGHTS: dict[Prompt, int] = {"info": 3, "inaccurate_location": 3, "no_info": 2, "lorem_ipsum": 2}
 _CONTROLS = 2  # control questions after each first turn
-_NAMING_WEIGHT = 0.3  # of naming the injected concept, beside 1 for each yes/no answer
+_NAMING_WEIGHT = 0.5  # of naming the injected concept, beside 1 for each yes/no answer
 
 
 class Planter:

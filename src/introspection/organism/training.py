@@ -148,12 +148,12 @@ def _train(
     optimizer = _optimizer(model, schedule)
     directions: Directions = {}
     log: list[dict[str, float]] = []
+    recent: list[tuple[float, float]] = []
     first = 0
     if state := checkpoint.load():
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        directions, log, first = state["directions"], state["log"], state["step"]
-    recent: list[tuple[float, float]] = []
+        directions, log, recent, first = state["directions"], state["log"], state["recent"], state["step"]
     torch.use_deterministic_algorithms(True)
     _reuse_memory()
     started = time.monotonic()
@@ -172,7 +172,7 @@ def _train(
             recent.clear()
         if (step + 1) % schedule.checkpoint_every == 0:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
-            checkpoint.save({**state, "directions": directions, "log": log})
+            checkpoint.save({**state, "directions": directions, "log": log, "recent": recent})
     return log
 
 
