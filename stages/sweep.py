@@ -10,7 +10,7 @@ from common import RESULTS, model_stage, read_directions, read_stimuli, write_cs
 import introspection
 from introspection.config import ModelSettings, Settings
 from introspection.models import load_model
-from introspection.sweep import sweep_layers
+from introspection.sweep import Guide, sweep_layers
 
 WORK = Path(".work/sweep")  # answers of finished batches, until the sweep is whole
 
@@ -18,13 +18,16 @@ WORK = Path(".work/sweep")  # answers of finished batches, until the sweep is wh
 @model_stage
 def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
     """Write results/MODEL/sweep.csv."""
-    stimuli, concepts = read_stimuli(), list(settings.sweep.concepts)
+    stimuli, rule = read_stimuli(), settings.sweep
+    concepts = list(rule.concepts)
+    guide = Guide(rule.choose_concept, rule.choose_prompt, rule.earliest_start)
     table = sweep_layers(
         load_model(model_settings),
         stimuli,
-        {prompt: stimuli.detection[prompt] for prompt in settings.sweep.prompts},
+        {prompt: stimuli.detection[prompt] for prompt in rule.prompts},
         dict.fromkeys(concepts, model_settings.strength),
         read_directions(model, concepts),
+        guide=guide if rule.mode == "coarse_to_fine" else None,
         tokens_per_batch=settings.engine.tokens_per_batch,
         work=WORK / model,
         identity=_identity(model),

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import weakref
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import cpu_offload
+from accelerate.utils import OffloadedWeightsLoader
+from pydantic import ValidationError
 from tokenizers import Tokenizer
 
+from introspection.chat import encode
 from introspection.config import ContrastSettings, ModelSettings, SettingsError
-from introspection.models import LanguageModel, ModelError, identity, load_model, resident
+from introspection.models import (
+    LanguageModel,
+    ModelError,
+    identity,
+    load_config,
+    load_model,
+    resident,
+    room_for_weights,
+    weight_bytes,
+    without_weights,
+)
+from introspection.readout import read_answers
+from introspection.stimuli import Stimuli
+from introspection.trials import Injection, Trial, count_work, run_trials
+from introspection.vectors import random_vectors
 from tests.conftest import load, save_model
 
 
@@ -107,3 +127,112 @@ def test_the_finetune_of_a_model_without_one_is_an_error() -> None:
     assert settings_for("a", contrast=contrast).finetune().source == "b"
     with pytest.raises(ValueError, match=r"a has no finetune.*params\.yaml"):
         settings_for("a").finetune()
+
+
+class Readings:
+    """Counts how often each weight is read from disk, and holds no more of them than are in use."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.counts: Counter[str] = Counter()
+        self.in_use: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+        self.most_bytes = 0
+        read = OffloadedWeightsLoader.__getitem__
+
+        def counted(loader: OffloadedWeightsLoader, key: str) -> torch.Tensor:
+            weight = read(loader, key)
+            self.counts[key] += 1
+            self.in_use.add(weight)
+            self.most_bytes = max(self.most_bytes, sum(each.nbytes for each in self.in_use))
+            return weight
+
+        monkeypatch.setattr(OffloadedWeightsLoader, "__getitem__", counted)
+
+
+def study_trials(model: LanguageModel, stimuli: Stimuli) -> tuple[list[Trial], dict[str, dict]]:
+    """Detection, questions after one turn 1, and some ranges, over several batches."""
+    directions = {name: vector.directions for name, vector in random_vectors(model, 2, seed=3)}
+    arms = [None, Injection("random_1", 4.0, 1, 3), Injection("random_2", 4.0, 2, 6), Injection("random_2", 2.0, 2, 2)]
+    texts = [encode(model.tokenizer, stimuli.detection[prompt]) for prompt in ("no_info", "info")]
+    texts += [encode(model.tokenizer, stimuli.control_conversation(question)) for question in stimuli.controls[:5]]
+    return [Trial(text.token_ids, text.steered, arm) for text in texts for arm in arms], directions
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma"])
+def test_weights_that_do_not_fit_are_read_from_disk_once_per_pass(
+    tmp_path: Path, tokenizer: Tokenizer, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    """Twelve blocks of which memory holds less than two; the results are those of the whole model in memory."""
+    folder = save_model(tmp_path / family, family, tokenizer, num_hidden_layers=12, shard="100KB")
+    whole = load(folder)
+    of_a_block = sum(weight.nbytes for weight in whole.blocks[0].parameters())
+    limit = {"cpu": f"{2 * of_a_block // 1000}KB"}
+    small = load_model(settings_for(folder, max_memory=limit))
+    offloaded = [name for name, weight in small.model.named_parameters() if weight.device.type == "meta"]
+    assert sum("layers." in name for name in offloaded) >= 10 / 12 * sum(
+        "layers." in n for n, _ in whole.model.named_parameters()
+    )
+    assert small.device == torch.device("cpu")
+
+    trials, directions = study_trials(whole, stimuli)
+    readings = Readings(monkeypatch)
+    states = run_trials(small, trials, directions, tokens_per_batch=4000)
+    work = count_work(trials, 12, 4000)
+    blocks = {name: count for name, count in readings.counts.items() if "layers." in name}
+    assert set(blocks) == {name for name in offloaded if "layers." in name}
+    assert set(blocks.values()) == {work.passes} and work.passes > 3
+    assert readings.most_bytes < 3 * of_a_block or readings.most_bytes <= whole.unembedding.weight.nbytes
+    torch.testing.assert_close(states, run_trials(whole, trials, directions, tokens_per_batch=4000), atol=0, rtol=0)
+
+    last = states[:, -1]
+    torch.testing.assert_close(small.normed(last), whole.normed(last), atol=0, rtol=0)
+    torch.testing.assert_close(small.logits(last), whole.logits(last), atol=0, rtol=0)
+    for ours, theirs in zip(
+        read_answers(small, last, " yes", " no").values(),
+        read_answers(whole, last, " yes", " no").values(),
+        strict=True,
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_weights_in_host_memory_give_the_same(folders: dict[str, Path], stimuli: Stimuli) -> None:
+    whole, moved = load(folders["qwen2"]), load(folders["qwen2"])
+    cpu_offload(moved.model, execution_device=torch.device("cpu"))
+    assert next(moved.blocks.parameters()).device.type == "meta" and moved.device == torch.device("cpu")
+    trials, directions = study_trials(whole, stimuli)
+    expected = run_trials(whole, trials, directions)
+    states = run_trials(moved, trials, directions)
+    torch.testing.assert_close(states, expected, atol=0, rtol=0)
+    torch.testing.assert_close(moved.logits(states[:, -1]), whole.logits(expected[:, -1]), atol=0, rtol=0)
+
+
+def test_a_limit_on_memory_is_checked_before_anything_is_loaded() -> None:
+    assert settings_for("m", max_memory={0: "20GiB", "cpu": "1.5 GB"}).max_memory == {0: "20GiB", "cpu": "1.5 GB"}
+    for wrong in ({"gpu": "20GiB"}, {0: "much"}, {0: 20}, {-1: "20GiB"}):
+        with pytest.raises(ValidationError, match="max_memory"):
+            settings_for("m", max_memory=wrong)
+
+
+def test_weights_leave_room_for_a_large_batch_where_they_do_not_fit() -> None:
+    assert room_for_weights(60, [100]) == [90]
+    assert room_for_weights(64, [24]) == [12]
+    assert room_for_weights(64, [40, 40]) == [36, 36]
+
+
+def test_packed_weights_take_the_memory_of_their_bits(folders: dict[str, Path]) -> None:
+    whole = without_weights(load_config(settings_for(folders["qwen2"])))
+    sizes = [weight_bytes(whole, settings_for(folders["qwen2"], quantization=q)) for q in (None, "8bit", "4bit")]
+    linear = sum(weight.numel() for name, weight in whole.named_parameters() if "proj.weight" in name)
+    assert sizes == [4 * whole.num_parameters(), sizes[0] - 3 * linear, sizes[0] - 4 * linear + linear * 4.5 / 8]
+
+
+def test_quantization_without_its_library_says_what_to_install(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "bitsandbytes" else find(name, *a)
+    )
+    with pytest.raises(ModelError, match=r"bitsandbytes.*pip install") as raised:
+        load_model(settings_for(folders["qwen2"], quantization="8bit"))
+    assert "\n" not in str(raised.value)
+    assert identity(settings_for(folders["qwen2"], quantization="8bit"))["quantization"] == "8bit"

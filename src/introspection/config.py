@@ -21,6 +21,7 @@ Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Block = Annotated[int, Field(strict=True, ge=0)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
+Memory = Annotated[str, Field(strict=True, pattern=r"^\d+(\.\d+)? ?[KMG]i?B$")]  # as accelerate writes it: 20GiB
 Prompt = Literal["no_info", "info", "inaccurate_location", "lorem_ipsum"]
 
 
@@ -83,12 +84,17 @@ class ContrastSettings(_Section):
 
 
 class ModelSettings(_Section):
-    """A model, how to load it, and the injection that suits the size of its residual stream."""
+    """A model, how to load it, and the injection that suits the size of its residual stream.
+
+    max_memory: how much of each accelerator (by number) and of the host (cpu) weights may take; what is left over stays
+    on disk and is read once per batch.
+    """
 
     source: Text
     revision: Text | None = None
     dtype: Literal["float32", "bfloat16", "float16"]
     device_map: Text | None = None
+    max_memory: dict[Annotated[int, Field(ge=0)] | Literal["cpu"], Memory] | None = None
     quantization: Literal["8bit", "4bit"] | None = None
     layers: tuple[Block, Block]
     strength: Number
@@ -144,11 +150,14 @@ class SamplesSettings(_Section):
 
 
 class SweepSettings(_Section):
-    """All layer ranges for these concepts and prompts, and the rule that chooses one.
+    """All layer ranges for these concepts and prompts, or those of a search, and the rule that chooses one.
 
     The chosen range has the largest yes probability for `choose_concept` under `choose_prompt` among the ranges that
-    start no earlier than `earliest_start`, a fraction of the model's depth.
+    start no earlier than `earliest_start`, a fraction of the model's depth. mode coarse_to_fine measures a grid of
+    ranges and the neighbourhood of its best by that rule.
     """
+
+    mode: Literal["exhaustive", "coarse_to_fine"] = "exhaustive"
 
     concepts: tuple[Text, ...] = Field(min_length=1)
     prompts: tuple[Prompt, ...] = Field(min_length=1)

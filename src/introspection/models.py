@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from accelerate.utils import align_module_device
 from torch import Tensor, nn
@@ -149,24 +151,34 @@ def load_model(settings: ModelSettings) -> LanguageModel:
     The layer range is checked against the model's configuration before any weight is read.
     Raises ModelError for a model that is missing, gated or out of reach, SettingsError for a range outside it.
     """
-    config = _load_config(settings)
+    config = load_config(settings)
     source = {"pretrained_model_name_or_path": settings.source, "revision": settings.revision or "main"}
+    tokenizer = load_tokenizer(settings)
     with _explained(settings.source):
-        tokenizer = AutoTokenizer.from_pretrained(**source, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             **source,
             config=config,
             dtype=getattr(torch, settings.dtype),
-            device_map=settings.device_map or ("cuda" if torch.cuda.is_available() else None),
+            device_map=_device_map(settings),
+            max_memory=_max_memory(settings, config),
             quantization_config=_quantization(settings),
             use_safetensors=True,
             trust_remote_code=False,
         )
-    if not tokenizer.chat_template:
-        raise ModelError(f"{settings.source}: its tokenizer has no chat template; use an instruction-tuned model")
     model.eval()
     model.requires_grad_(False)
     return LanguageModel(model, tokenizer)
+
+
+def load_tokenizer(settings: ModelSettings) -> Any:
+    """The model's tokenizer. Raises ModelError where it is out of reach or has no chat template."""
+    with _explained(settings.source):
+        tokenizer = AutoTokenizer.from_pretrained(
+            settings.source, revision=settings.revision or "main", trust_remote_code=False
+        )
+    if not tokenizer.chat_template:
+        raise ModelError(f"{settings.source}: its tokenizer has no chat template; use an instruction-tuned model")
+    return tokenizer
 
 
 def identity(settings: ModelSettings) -> dict[str, Any]:
@@ -175,10 +187,9 @@ def identity(settings: ModelSettings) -> dict[str, Any]:
     Source and revision, the hub's commit or the checksums of a local folder's files, dtype, and the shape of the model.
     Raises as `load_model` does.
     """
-    config = _load_config(settings)
+    config = load_config(settings)
     text_config = config.get_text_config()
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+    model = without_weights(config)
     folder = Path(settings.source)
     files = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*")) if path.is_file()
@@ -198,8 +209,8 @@ def identity(settings: ModelSettings) -> dict[str, Any]:
     }
 
 
-def _load_config(settings: ModelSettings) -> Any:
-    """The model's configuration, its layer range checked."""
+def load_config(settings: ModelSettings) -> Any:
+    """The model's configuration, its layer range checked. Raises as `load_model` does."""
     with _explained(settings.source):
         config = AutoConfig.from_pretrained(
             settings.source, revision=settings.revision or "main", trust_remote_code=False
@@ -207,6 +218,50 @@ def _load_config(settings: ModelSettings) -> Any:
     blocks = config.get_text_config().num_hidden_layers
     check_layers(settings.layers, blocks, f"params.yaml: layers of {settings.source}")
     return config
+
+
+def without_weights(config: Any) -> Any:
+    """A model of a configuration whose tensors have shapes and no memory."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+def weight_bytes(model: Any, settings: ModelSettings) -> int:
+    """The memory of a model's weights as they are loaded; quantized ones count with their linear maps packed."""
+    whole: int = sum(weight.numel() for weight in model.parameters())
+    itemsize = getattr(torch, settings.dtype).itemsize
+    if settings.quantization is None:
+        return whole * itemsize
+    head = model.get_output_embeddings()  # what the library does not quantize
+    linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear) and m is not head)
+    bits = {"8bit": 8, "4bit": 4.5}[settings.quantization]  # with the scales of its groups of weights
+    return int((whole - linear) * itemsize + linear * bits / 8)
+
+
+def room_for_weights(weights: int, free: Sequence[int]) -> list[int]:
+    """How much of each accelerator's free memory the weights may take, all in bytes.
+
+    Where they leave a tenth free, they may lie anywhere. Where they do not fit, they are read from host memory or disk
+    once per batch; then half the memory is kept for the batch, since a larger batch means fewer readings.
+    """
+    share = 0.9 if weights <= 0.9 * sum(free) else 0.5
+    return [int(share * each) for each in free]
+
+
+def _device_map(settings: ModelSettings) -> str | None:
+    if settings.device_map or settings.max_memory:
+        return settings.device_map or "auto"
+    return "cuda" if torch.cuda.is_available() else None
+
+
+def _max_memory(settings: ModelSettings, config: Any) -> dict[int | str, int | str] | None:
+    if settings.max_memory:
+        return dict(settings.max_memory)
+    if _device_map(settings) != "auto" or not torch.cuda.is_available():
+        return None
+    free = [torch.cuda.mem_get_info(device)[0] for device in range(torch.cuda.device_count())]
+    room = room_for_weights(weight_bytes(without_weights(config), settings), free)
+    return {**dict(enumerate(room)), "cpu": int(0.9 * psutil.virtual_memory().available)}
 
 
 @contextmanager
@@ -225,6 +280,11 @@ def resident(settings: ModelSettings) -> Iterator[LanguageModel]:
 def _quantization(settings: ModelSettings) -> Any:
     if settings.quantization is None:
         return None
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"{settings.source}: quantization {settings.quantization} needs the library bitsandbytes; install it with "
+            "`pip install introspection[quantization]`, or set quantization: null in params.yaml"
+        )
     return BitsAndBytesConfig(
         load_in_8bit=settings.quantization == "8bit",
         load_in_4bit=settings.quantization == "4bit",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,13 +36,23 @@ def concept_vectors(
     """
 
     def states(concept: str) -> Tensor:
-        opening = generation_prompt(model.tokenizer, stimuli.concept_prompt(concept))
-        texts = [opening + suffix for suffix in suffixes]
+        texts = concept_texts(model.tokenizer, stimuli, concept, suffixes)
         return last_token_states(model, texts, tokens_per_batch, f"states: {concept}" if progress else None)
 
     negative = states(stimuli.anything)
     for concept in concepts:
         yield concept, contrast(model, states(concept), negative)
+
+
+def concept_texts(tokenizer: Any, stimuli: Stimuli, concept: str, suffixes: Sequence[str]) -> list[str]:
+    """One side of a concept's contrast: the request to talk about it, and a reply that begins with each suffix."""
+    opening = generation_prompt(tokenizer, stimuli.concept_prompt(concept))
+    return [opening + suffix for suffix in suffixes]
+
+
+def text_trials(tokenizer: Any, texts: Sequence[str]) -> list[Trial]:
+    """Plain texts, nothing injected."""
+    return [Trial(tuple(tokenizer(text)["input_ids"])) for text in texts]
 
 
 def contrast(model: LanguageModel, positive: Tensor, negative: Tensor) -> ControlVector:
@@ -64,7 +75,7 @@ def last_token_states(
 
     What follows the last block is taken after the final norm, as transformers reports it and repeng uses it.
     """
-    trials = [Trial(tuple(model.tokenizer(text)["input_ids"])) for text in texts]
+    trials = text_trials(model.tokenizer, texts)
     states = run_trials(model, trials, {}, tokens_per_batch=tokens_per_batch, progress=progress)
     states[:, -1] = model.normed(states[:, -1]).cpu()
     return states

@@ -1,0 +1,100 @@
+"""Time and peak memory of a piece of work, in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+
+Outputs = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to do a piece of work.
+
+    seconds: the best of its runs. peak: bytes of memory beyond the loaded model. block_tokens: tokens that the model's
+    blocks compute for it, by count. operations: of the matrix products, by count. rate: of a plain matrix product of
+    the model's shape, in the same process. scale: by how much the time is multiplied where only a sample was run.
+    """
+
+    seconds: float
+    peak: int
+    outputs: Outputs
+    block_tokens: int = 0
+    operations: float = 0.0
+    rate: float = 0.0
+    scale: float = 1.0
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def in_child(work: Callable[..., Any], *args: Any) -> Any:
+    """The result of a function that runs in a forked process, so that its memory is its own. Raises what it raised."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+
+    def run() -> None:
+        try:
+            sender.send((work(*args), None))
+        except BaseException:
+            sender.send((None, traceback.format_exc()))
+
+    child = context.Process(target=run)
+    child.start()
+    sender.close()
+    result, failure = receiver.recv()
+    child.join()
+    if failure:
+        raise RuntimeError(f"a benchmark failed:\n{failure}")
+    return result
+
+
+def timed(run: Callable[[], Outputs], *, at_most: int = 5, budget: float = 12.0) -> tuple[float, int, Outputs]:
+    """The best time of a few runs, peak memory beyond what was taken before, and the outputs of the last run.
+
+    A first run that is not counted warms up what is cheap to repeat.
+    """
+    cuda = torch.cuda.is_available()
+    before = _reset_peak(cuda)
+    begun, times = time.perf_counter(), []
+    outputs: Outputs = {}
+    while not times or (len(times) < at_most + 1 and time.perf_counter() - begun < budget):
+        start = time.perf_counter()
+        outputs = run()
+        if cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times), _peak(cuda) - before, outputs
+
+
+def _reset_peak(cuda: bool) -> int:
+    """Begin to watch the peak of memory; returns what is taken now."""
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark begins anew
+    return int(psutil.Process().memory_info().rss)
+
+
+def _peak(cuda: bool) -> int:
+    if cuda:
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def largest_difference(ours: Outputs, theirs: Outputs) -> float:
+    """Over all outputs. Raises ValueError where they are not the same arrays."""
+    if ours.keys() != theirs.keys():
+        raise ValueError(f"outputs {sorted(ours)} beside {sorted(theirs)}")
+    return max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours)

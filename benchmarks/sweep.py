@@ -1,0 +1,121 @@
+"""The layer sweep over all ranges, against the post's procedure for each range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.measure import Arm, Outputs, in_child, timed
+from benchmarks.post import read_turns
+from benchmarks.subjects import organism, plan_shape, product_rate, random_model, stimuli
+from benchmarks.table import Row, compare
+from introspection.chat import encode
+from introspection.models import LanguageModel
+from introspection.plan import floating_point_operations
+from introspection.readout import log_odds, read_answers
+from introspection.search import Range
+from introspection.sweep import layer_ranges, sweep_trials
+from introspection.trials import Trial, count_work, run_trials, tokens_that_fit
+from introspection.vectors import random_vectors
+
+PROMPT = "info"
+STRENGTH = 4.0
+NAME = "random_1"
+
+Build = Callable[[], LanguageModel]
+
+
+def run() -> list[Row]:
+    """All ranges, on the organism and on a random model of 16 blocks of 512."""
+    rows = []
+    subjects: list[tuple[str, Build]] = [
+        ("the organism", organism),
+        ("random, 16 blocks of 512", partial(random_model, 16, 512)),
+    ]
+    for name, build in subjects:
+        ours = in_child(engine, build)
+        blocks = int(ours.notes["blocks"])
+        title = f"layer sweep, {len(layer_ranges(blocks))} ranges, {name}"
+        rows.append(compare(title, "the post's procedure", ours, in_child(post, build, False), 0.95))
+        rows.append(compare(title, "the same, unsteered arm once", ours, in_child(post, build, True), 0.95))
+    return rows
+
+
+def engine(build: Build) -> Arm:
+    """Every range and the unsteered row, as rows of the engine."""
+    model = build()
+    directions = {name: vector.directions for name, vector in random_vectors(model, 1, seed=3)}
+    conversation = stimuli().detection[PROMPT]
+
+    def trials() -> list[Trial]:
+        encoded = encode(model.tokenizer, conversation)
+        swept = sweep_trials({PROMPT: encoded}, {NAME: STRENGTH}, layer_ranges(len(model.blocks)))
+        return [Trial(encoded.token_ids, encoded.steered), *swept]
+
+    def sweep() -> Outputs:
+        states = run_trials(model, trials(), directions, layers=[len(model.blocks)])[:, 0]
+        found = read_answers(model, states, " yes", " no")
+        return {name: found[name].numpy() for name in ("p_yes", "log_odds_yes")}
+
+    seconds, peak, outputs = timed(sweep)
+    work = count_work(trials(), len(model.blocks), tokens_that_fit(model))
+    return Arm(
+        seconds,
+        peak,
+        outputs,
+        work.block_tokens,
+        floating_point_operations(work, plan_shape(model), work_rows(outputs)),
+        product_rate(model),
+        notes={"blocks": len(model.blocks), "block_evaluations": work.block_evaluations},
+    )
+
+
+def post(build: Build, cached: bool, sample: Sequence[Range] | None = None) -> Arm:
+    """Range by range: wrapped, two phases, and the unsteered arm for each range or, cached, once.
+
+    sample: only these ranges; the time is scaled to all of them.
+    """
+    model = build()
+    conversation = stimuli().detection[PROMPT]
+    (_, vector) = next(iter(random_vectors(model, 1, seed=3)))
+    every = layer_ranges(len(model.blocks))
+    ranges = every if sample is None else sample
+    encoded = encode(model.tokenizer, conversation)
+
+    def sweep() -> Outputs:
+        logits: list[Tensor] = []
+        base: Tensor | None = None
+        for layers in ranges:
+            if base is None or not cached:
+                base = read_turns(model, conversation, encoded, None).logits[0, -1].float()
+            logits.append(read_turns(model, conversation, encoded, STRENGTH * vector, layers).logits[0, -1].float())
+        assert base is not None
+        return answers(model, torch.stack([base, *logits]))
+
+    seconds, peak, outputs = timed(sweep)
+    passes = len(every) + 1 if cached else 2 * len(every)
+    return Arm(
+        seconds,
+        peak,
+        outputs,
+        passes * len(model.blocks) * len(encoded.token_ids),
+        scale=len(every) / len(ranges),
+    )
+
+
+def answers(model: LanguageModel, logits: Tensor) -> Outputs:
+    """What the engine reads, from logits, (rows, vocabulary)."""
+    yes = model.token(" yes")
+    return {
+        "p_yes": torch.softmax(logits, dim=-1)[:, yes].numpy(),
+        "log_odds_yes": log_odds(logits, yes).numpy(),
+    }
+
+
+def work_rows(outputs: Outputs) -> int:
+    """How many states were unembedded."""
+    return int(np.size(outputs["p_yes"]))

@@ -1,0 +1,96 @@
+"""Control vectors of nine concepts, against repeng's training of each."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from repeng import ControlVector, DatasetEntry
+
+from benchmarks.measure import Arm, Outputs, in_child, timed
+from benchmarks.subjects import organism, plan_shape, product_rate, random_model, stimuli, suffixes
+from benchmarks.table import Row, compare
+from introspection.chat import generation_prompt
+from introspection.models import LanguageModel
+from introspection.plan import floating_point_operations
+from introspection.trials import Work, count_work, tokens_that_fit
+from introspection.vectors import concept_texts, concept_vectors, text_trials
+
+CONCEPTS = ("cat", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music")
+BATCH = 64  # the post's
+
+
+def run() -> list[Row]:
+    """On the organism, and on a random model of 8 blocks of 512. The difference is of the cosine from 1."""
+    rows = []
+    subjects: list[tuple[str, Callable[[], LanguageModel]]] = [
+        ("the organism", organism),
+        ("random, 8 blocks of 512", partial(random_model, 8, 512)),
+    ]
+    for name, build in subjects:
+        ours, theirs = in_child(engine, build), in_child(repengs, build)
+        cosines = [float(np.dot(ours.outputs[each], theirs.outputs[each])) for each in theirs.outputs]
+        title = f"vectors for {len(CONCEPTS)} concepts, {name}"
+        rows.append(
+            compare(
+                title,
+                "repeng.ControlVector.train per concept",
+                ours,
+                theirs,
+                4.0,
+                tolerance=1e-3,
+                difference=1 - min(cosines),
+                remark="difference: of the least cosine from 1",
+            )
+        )
+    return rows
+
+
+def engine(build: Callable[[], LanguageModel]) -> Arm:
+    """All concepts, the negative side once."""
+    model = build()
+
+    def train() -> Outputs:
+        return _flat(dict(concept_vectors(model, stimuli(), CONCEPTS, suffixes())))
+
+    seconds, peak, outputs = timed(train)
+    work = Work()
+    for side in (*CONCEPTS, stimuli().anything):
+        trials = text_trials(model.tokenizer, concept_texts(model.tokenizer, stimuli(), side, suffixes()))
+        work += count_work(trials, len(model.blocks), tokens_that_fit(model))
+    operations = floating_point_operations(work, plan_shape(model))
+    return Arm(seconds, peak, outputs, work.block_tokens, operations, product_rate(model))
+
+
+def repengs(build: Callable[[], LanguageModel]) -> Arm:
+    """One training per concept, as in the post."""
+    model = build()
+
+    def train() -> Outputs:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return _flat({concept: _trained(model, concept) for concept in CONCEPTS})
+
+    tokens = 0
+    for concept in CONCEPTS:
+        for side in (concept, stimuli().anything):
+            texts = concept_texts(model.tokenizer, stimuli(), side, suffixes())
+            tokens += sum(len(trial.token_ids) for trial in text_trials(model.tokenizer, texts)) * len(model.blocks)
+    seconds, peak, outputs = timed(train, at_most=2)
+    return Arm(seconds, peak, outputs, tokens)
+
+
+def _trained(model: LanguageModel, concept: str) -> ControlVector:
+    sides = [generation_prompt(model.tokenizer, stimuli().concept_prompt(c)) for c in (concept, stimuli().anything)]
+    data = [DatasetEntry(positive=sides[0] + suffix, negative=sides[1] + suffix) for suffix in suffixes()]
+    return ControlVector.train(model.model, model.tokenizer, data, method="pca_center", batch_size=BATCH)
+
+
+def _flat(vectors: dict[str, ControlVector]) -> Outputs:
+    return {
+        f"{name} {block}": direction
+        for name, vector in vectors.items()
+        for block, direction in vector.directions.items()
+    }

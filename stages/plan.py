@@ -1,0 +1,98 @@
+"""What the study needs on this machine, before it is run: memory, passes, tokens and time of every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from common import CONTRAST_PROMPTS, SUFFIXES, read_stimuli, stage, vector_names
+
+from introspection.config import Settings
+from introspection.datasets import read_contrast_prompts, read_suffixes
+from introspection.machine import Machine, measure_machine
+from introspection.models import ModelError
+from introspection.plan import DISK_RATE, REACHED, ModelPlan, Placement, floating_point_operations, plan_model, size
+
+
+@stage
+def main(settings: Settings) -> None:
+    """Print the plan of each of study.models; ends with an error where one of them cannot run."""
+    keys, stimuli = settings.study.models, read_stimuli()
+    suffixes, prompts = read_suffixes(_at_hand(SUFFIXES)), read_contrast_prompts(_at_hand(CONTRAST_PROMPTS))
+    machine = measure_machine([settings.models[key].dtype for key in keys])
+    click.echo(_describe_machine(machine))
+    problems = 0
+    for key in keys:
+        try:
+            vectors = vector_names(settings, settings.models[key])
+            plan = plan_model(settings, key, vectors, stimuli, suffixes, prompts, machine)
+        except ModelError as error:
+            problems += 1
+            click.echo(f"\n{key}: NO: {error}")
+        else:
+            problems += plan.placement.problem is not None
+            click.echo(f"\n{_describe(plan, machine)}")
+    if problems:
+        raise click.ClickException(f"{problems} of {len(keys)} models cannot run here")
+
+
+def _at_hand(path: Path) -> Path:
+    """A data file, or before it has been brought, the builtin one that is about as long."""
+    return path if path.is_file() else Path("data/builtin") / path.name
+
+
+def _describe_machine(machine: Machine) -> str:
+    free = " and ".join(map(size, machine.accelerators))
+    device = f"{machine.accelerator_name} with {free} free" if machine.accelerators else "no GPU"
+    rates = ", ".join(f"{rate / 1e12:.3g} TFLOP/s in {dtype}" for dtype, rate in machine.flops.items())
+    return (
+        f"This machine: {device}; {size(machine.memory)} of memory and {size(machine.disk)} of disk free. "
+        f"A matrix product reaches {rates}.\n"
+        f"Times are for {REACHED:.0%} of that, and reading {size(DISK_RATE)} a second from disk."
+    )
+
+
+def _describe(plan: ModelPlan, machine: Machine) -> str:
+    shape = plan.shape
+    head = [
+        f"{plan.key}: {shape.parameters / 1e9:.3g} billion weights in {shape.blocks} blocks",
+        f"  {_where(plan.placement, machine)}",
+        f"  memory: weights {size(shape.weight_bytes)}, a batch of {plan.tokens_per_batch} tokens up to "
+        f"{size(plan.batch_memory)}, the longest row alone {size(plan.row_memory)}, "
+        f"the finetune's caches {size(plan.cache_memory)} (host)",
+    ]
+    rows = [("stage", "trials", "passes", "block evaluations", "tokens", "TFLOP", "time")]
+    for each, seconds in zip(plan.stages, plan.seconds, strict=True):
+        operations = floating_point_operations(each.work, shape, each.unembedded)
+        counts = (each.trials, each.work.passes, each.work.block_evaluations, each.work.block_tokens // shape.blocks)
+        rows.append((each.name, *(f"{count:,}" for count in counts), f"{operations / 1e12:.3g}", _duration(seconds)))
+    rows.append(("all", "", "", "", "", "", _duration(sum(plan.seconds))))
+    return "\n".join(head + _aligned(rows))
+
+
+def _where(placement: Placement, machine: Machine) -> str:
+    if placement.problem:
+        return f"NO: {placement.problem}"
+    device = machine.accelerator_name if machine.accelerators else "memory"
+    places = {device: placement.device, "host memory": placement.host, "disk": placement.disk}
+    held = ", ".join(f"{size(part)} in {place}" for place, part in places.items() if part)
+    late = "; those that are not there to stay are read once per pass" if placement.host + placement.disk else ""
+    return f"yes: weights {held}{late}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The benchmarks themselves: a faster wrong answer fails, time and memory are what they are, the GPU script runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchmarks import h200, run
+from benchmarks.measure import Arm, in_child, largest_difference, timed
+from benchmarks.table import as_markdown, compare
+
+OURS = Arm(1.0, 2**20, {"p": np.array([0.5, 0.25])}, block_tokens=100, operations=6e9, rate=1e10)
+THEIRS = Arm(5.0, 2**21, {"p": np.array([0.5, 0.25])}, block_tokens=500, scale=2.0)
+
+
+def test_a_row_says_ratio_counts_and_share() -> None:
+    row = compare("a", "b", OURS, THEIRS, 8.0)
+    assert (row.ratio, row.allowed, row.share, row.difference, row.met) == (10.0, 5.0, 0.6, 0.0, True)
+    assert compare("a", "b", OURS, THEIRS, 0.95).target == pytest.approx(4.75)
+    assert not compare("a", "b", OURS, THEIRS, 11.0).met
+    text = as_markdown([row, compare("a", "b", OURS, THEIRS, 11.0)]).splitlines()
+    assert "**10**" in text[2] and "60%" in text[2] and "2 MiB" in text[2] and "missed" not in text[2]
+    assert "missed" in text[3]
+    assert {line.count("|") for line in text} == {text[0].count("|")}
+
+
+def test_a_faster_wrong_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = Arm(0.1, 0, {"p": np.array([0.5, 0.26])}, block_tokens=100)
+    row = compare("sweep of nothing", "b", wrong, THEIRS, 2.0)
+    assert row.ratio > row.target and not row.met and "WRONG" in as_markdown([row])
+    monkeypatch.setitem(run.SUITES, "sweep", lambda: [row])
+    result = CliRunner().invoke(run.main, ["--only", "sweep"])
+    assert result.exit_code == 1 and "sweep of nothing" in result.output
+    with pytest.raises(ValueError, match="outputs"):
+        largest_difference({"p": np.zeros(1)}, {"q": np.zeros(1)})
+
+
+def test_work_in_a_child_returns_its_result_or_its_failure() -> None:
+    assert in_child(lambda a: a + 1, 2) == 3
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        in_child(lambda: 1 // 0)
+
+
+def test_time_and_peak_memory_are_measured() -> None:
+    def work() -> dict[str, np.ndarray]:
+        time.sleep(0.01)
+        return {"sum": np.array(np.ones(2**24).sum())}  # 128 MiB
+
+    seconds, peak, outputs = in_child(timed, work)
+    assert 0.01 <= seconds < 5 and outputs["sum"] == 2**24
+    assert 2**27 * 0.9 < peak < 2**27 * 2
+
+
+def test_the_page_shows_everything_that_was_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    row = compare("a benchmark", "a baseline", OURS, THEIRS, 2.0)
+    distance = {
+        "model": "m", "vector": "v", "ranges": 10, "measured": 6, "best": [1, 2], "found": [1, 3],
+        "better_ranges": 1, "p_yes_below_best": 0.25,
+    }  # fmt: skip
+    growth = {
+        "what": "concepts", "sizes": [1, 2], "seconds": [1.0, 2.0], "exponent_of_time": 1.0,
+        "exponent_of_block_tokens": 0.9,
+    }  # fmt: skip
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "SUITES", {"sweep": lambda: [row]})
+    monkeypatch.setattr(run.coarse, "distances", lambda: [distance])
+    monkeypatch.setattr(run.growth, "run", lambda: [growth])
+    assert CliRunner().invoke(run.main, []).exit_code == 0
+    page, results = (tmp_path / "results.md").read_text(), json.loads((tmp_path / "results.json").read_text())
+    for shown in ("a benchmark", "a baseline", "6 of 10", "[1, 3]", "0.25", "concepts", "0.90", "Not measured"):
+        assert shown in page
+    assert results["date"] in page and results["versions"]["torch"] in page and results["machine"]["cores"] >= 1
+    measured = {"device": "H", "date": "d", "rows": [{"what": "sweep of ranges", "seconds": 50.0, "share": 0.75}]}
+    (tmp_path / "h200.json").write_text(json.dumps(measured))
+    assert CliRunner().invoke(run.main, []).exit_code == 0
+    assert "| sweep of ranges | 50.0 | 75% |" in (tmp_path / "results.md").read_text()
+
+
+def test_the_gpu_script_runs_at_a_small_shape() -> None:
+    shape = h200.SMALL | {"num_hidden_layers": 4, "hidden_size": 32, "intermediate_size": 64}
+    device = torch.device("cpu")
+    results = h200.measure(shape, device, torch.float32)
+    sweep, vectors, cells, swap = results["rows"]
+    assert "6 ranges of 7" in sweep["what"]  # 4 blocks; a prompt of some 760 tokens
+    assert "9 concepts" in vectors["what"] and "9 vectors" in cells["what"] and "swap" in swap["what"]
+    assert all(row["seconds"] > 0 and 0 < row["share"] < 1 for row in results["rows"])
+
+
+def test_the_gpu_script_says_when_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = CliRunner().invoke(h200.main, [])
+    assert result.exit_code == 1 and "no GPU here" in result.output

@@ -1,0 +1,198 @@
+"""The plan: counts that the stages bear out, what fits where, and a no in time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from tokenizers import Tokenizer
+
+from introspection.config import ModelSettings, Settings, load_settings
+from introspection.datasets import read_contrast_prompts, read_suffixes
+from introspection.detection import ask_controls, detect, study_injections
+from introspection.lens import yes_lens
+from introspection.machine import Machine, matrix_product_rate, measure_machine
+from introspection.plan import Placement, floating_point_operations, place_weights, plan_model
+from introspection.stimuli import Stimuli
+from introspection.sweep import sweep_layers
+from introspection.trials import Work
+from introspection.vectors import concept_vectors, random_vectors
+from tests.conftest import ROOT, load, save_model
+
+SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[:40]
+PROMPTS = read_contrast_prompts(ROOT / "data" / "builtin" / "contrast_prompts.csv")[:20]
+VECTORS = ["random_1", "random_2"]
+MACHINE = Machine((), "", 8 * 2**30, 100 * 2**30, {"float32": 1e11, "bfloat16": 1e11}, 1e10, 1e10)
+
+
+def settings_of(folder: Path, **changes: Any) -> Settings:
+    settings = load_settings(ROOT / "params.yaml")
+    values = {"source": str(folder), "dtype": "float32", "layers": (1, 3), "strength": 4.0} | changes
+    model = ModelSettings(**values)
+    study = settings.study.model_copy(update={"models": ("tiny",), "concepts": ("cat", "bread")})
+    return settings.model_copy(update={"models": {"tiny": model}, "study": study})
+
+
+def unloadable(folder: Path) -> Path:
+    """The folder without its weights."""
+    for file in folder.glob("*.safetensors"):
+        file.write_bytes(b"")
+    return folder
+
+
+def test_the_counted_work_is_what_the_stages_do(
+    tmp_path: Path, tokenizer: Tokenizer, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_model(tmp_path / "m", "qwen2", tokenizer)
+    model, directions = load(folder), {}
+    for name, vector in random_vectors(model, 2, seed=3):
+        directions[name] = vector.directions
+    settings = settings_of(unloadable(folder))
+    settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"tokens_per_batch": 3000})})
+    plan = plan_model(settings, "tiny", VECTORS, stimuli, SUFFIXES, PROMPTS, MACHINE)
+    planned = {stage.name: stage for stage in plan.stages}
+    assert "prefill" not in planned and plan.cache_memory == 0, "no finetune"
+
+    shapes: list[tuple[int, int]] = []
+    for block in model.blocks:
+        block.register_forward_pre_hook(lambda _module, inputs: shapes.append(tuple(inputs[0].shape[:2])))
+    own, sweep = settings.models["tiny"], settings.sweep
+    injections = study_injections(own, VECTORS)
+    stages = {
+        "vectors": lambda: list(
+            concept_vectors(model, stimuli, settings.study.concepts, SUFFIXES, tokens_per_batch=3000)
+        ),
+        "detection": lambda: detect(model, stimuli, stimuli.detection, injections, directions, tokens_per_batch=3000),
+        "controls": lambda: ask_controls(model, stimuli, injections, directions, tokens_per_batch=3000),
+        "lens": lambda: yes_lens(model, stimuli, injections, directions, tokens_per_batch=3000),
+        "sweep": lambda: sweep_layers(
+            model,
+            stimuli,
+            {prompt: stimuli.detection[prompt] for prompt in sweep.prompts},
+            {"random_1": 4.0, "random_2": 4.0},
+            directions,
+            tokens_per_batch=3000,
+        ),
+    }
+    for name, run in stages.items():
+        shapes.clear()
+        run()
+        work = planned[name].work
+        assert work.passes == len(shapes) / 5, name
+        assert work.block_evaluations == sum(slots for slots, _ in shapes), name
+        assert work.block_tokens == sum(slots * length for slots, length in shapes), name
+
+
+def test_the_operations_are_those_of_the_matrix_products(folders: dict[str, Path], stimuli: Stimuli) -> None:
+    """Counted by torch on a plain pass; the plan counts attention to what comes before alone, torch all pairs."""
+    model = load(folders["qwen2"])
+    plan = plan_model(settings_of(folders["qwen2"]), "tiny", VECTORS, stimuli, SUFFIXES, PROMPTS, MACHINE)
+    length = 40
+    with torch.utils.flop_counter.FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.model(torch.ones(3, length, dtype=torch.long))
+    work = Work(passes=1, block_tokens=5 * 3 * length, attended=5 * 3 * length**2)
+    assert floating_point_operations(work, plan.shape, unembedded=3 * length) == counter.get_total_flops()
+
+
+def test_the_whole_study_of_a_model_with_a_finetune_is_planned_without_weights(
+    tmp_path: Path, tokenizer: Tokenizer, stimuli: Stimuli
+) -> None:
+    folder = unloadable(save_model(tmp_path / "m", "llama", tokenizer))
+    settings = settings_of(folder, contrast={"source": str(folder), "strength": 1.0})
+    plan = plan_model(settings, "tiny", [*VECTORS, "persona"], stimuli, SUFFIXES, PROMPTS, MACHINE)
+    names = "vectors, vectors: persona, prefill, detection, controls, lens, content, samples, sweep, chosen range"
+    assert [stage.name for stage in plan.stages] == names.split(", ")
+    config = json.loads((folder / "config.json").read_text())
+    tokens = plan.cache_memory / (2 * config["num_hidden_layers"] * 2 * 8 * 4)  # 2 key-value heads of 8, in float32
+    assert 1000 < tokens < 4000 and tokens == int(tokens)
+    assert plan.placement == Placement(device=plan.shape.weight_bytes)
+    assert plan.shape.weight_bytes == 4 * plan.shape.parameters
+    half = plan_model(settings, "tiny", VECTORS, stimuli, SUFFIXES, PROMPTS, replace(MACHINE, flops={"float32": 5e10}))
+    assert all(slow > fast for slow, fast in zip(half.seconds, plan.seconds, strict=True))
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("weights", "accelerators", "memory", "changes", "expected"),
+    [
+        (60, (100,), 8, {}, Placement(device=60 * GIB)),
+        (64, (24,), 200, {"device_map": "auto"}, Placement(device=12 * GIB, host=52 * GIB)),
+        (64, (24,), 40, {"device_map": "auto"}, Placement(device=12 * GIB, host=36 * GIB, disk=16 * GIB)),
+        (64, (24,), 200, {}, "device_map: auto"),
+        (2, (), 8, {}, Placement(device=2 * GIB)),
+        (64, (), 10, {}, "device_map: auto"),
+        (1, (), 0, {}, "one row takes"),
+        (64, (), 11, {"device_map": "auto"}, Placement(device=9 * GIB, disk=55 * GIB)),
+        (1, (24,), 8, {"quantization": "8bit"}, "bitsandbytes"),
+    ],
+)
+def test_weights_go_where_there_is_room(
+    folders: dict[str, Path],
+    weights: int,
+    accelerators: tuple[int, ...],
+    memory: int,
+    changes: dict[str, str],
+    expected: Placement | str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("introspection.plan.importlib.util.find_spec", lambda name: None)
+    own = ModelSettings(source=str(folders["qwen2"]), dtype="float32", layers=(1, 2), strength=1.0, **changes)
+    machine = replace(MACHINE, accelerators=tuple(GIB * each for each in accelerators), memory=memory * GIB)
+    found = place_weights(weights * GIB, GIB, 0, own, machine)
+    if isinstance(expected, str):
+        assert found.problem is not None and expected in found.problem
+    else:
+        assert found.problem is None
+        assert found.device == pytest.approx(expected.device, rel=0.001)
+        assert found.host == pytest.approx(expected.host, rel=0.001)
+        assert found.disk == pytest.approx(expected.disk, rel=0.001)
+        assert found.device + found.host + found.disk == weights * GIB
+
+
+def test_a_model_that_must_be_downloaded_needs_room_on_disk() -> None:
+    own = ModelSettings(source="nobody/at-hand", dtype="bfloat16", layers=(1, 2), strength=1.0)
+    assert place_weights(7 * GIB, GIB, 0, own, replace(MACHINE, disk=8 * GIB)).problem is None
+    problem = place_weights(7 * GIB, GIB, 0, own, replace(MACHINE, disk=6 * GIB)).problem
+    assert problem is not None and "downloaded" in problem
+
+
+def test_the_machine_is_measured_in_no_time() -> None:
+    machine = measure_machine(["float32", "float32"])
+    assert list(machine.flops) == ["float32"]
+    rate = matrix_product_rate(torch.float32, torch.device("cpu"))
+    assert 0.1 * rate < machine.flops["float32"] < 10 * rate
+    assert machine.memory > 2**26 and machine.disk > 0 and machine.memory_rate > 1e8
+
+
+def test_the_command_prints_a_table_and_says_no(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "stages"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    save_model(tmp_path / "tiny", "qwen2", tokenizer)
+    text = (ROOT / "params.yaml").read_text()
+    tiny = "models:\n  tiny: {source: tiny, dtype: float32, layers: [1, 3], strength: 4, contrast: null}\n"
+    tiny += "  gone: {source: ./gone, dtype: float32, layers: [1, 3], strength: 4, contrast: null}\n"
+    text = text.replace("\nmodels:\n", "\n" + tiny, 1).replace(
+        "models: [organism, organism-blind]", "models: [tiny, gone]"
+    )
+    (tmp_path / "params.yaml").write_text(text)
+    from stages.plan import main
+
+    result = CliRunner().invoke(main)
+    assert result.exit_code == 1, result.output
+    assert "tiny: " in result.output and "yes: weights" in result.output
+    assert "gone: NO: ./gone" in result.output and "1 of 2 models cannot run here" in result.output
+    lines = [line.split() for line in result.output.splitlines() if line.startswith("  ")]
+    names = [line[0] for line in lines]
+    assert names[names.index("stage") :] == [
+        "stage", "vectors", "detection", "controls", "lens", "content", "samples", "sweep", "chosen", "all",
+    ]  # fmt: skip

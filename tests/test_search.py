@@ -1,0 +1,94 @@
+"""The search from coarse to fine: what it finds, and what it costs beside the study's procedure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from introspection.models import LanguageModel
+from introspection.search import Range, coarse_to_fine
+from introspection.stimuli import Stimuli
+from introspection.sweep import Guide, choose_range, layer_ranges, sweep_layers
+from introspection.tables import csv_text
+from introspection.trials import Injection, Trial, block_evaluations
+from introspection.vectors import random_vectors
+
+
+class Landscape:
+    """Counts what is measured of a function of ranges, and what the engine would compute for it."""
+
+    def __init__(self, blocks: int, height: object) -> None:
+        self.blocks, self.height, self.measured, self.evaluations = blocks, height, [], 0
+
+    def __call__(self, ranges: Sequence[Range]) -> dict[Range, float]:
+        assert len(set(ranges)) == len(ranges) and not set(ranges) & set(self.measured), "measured twice"
+        self.measured += ranges
+        rows = [Trial(tuple(range(10)), (0, 5), Injection("v", 1.0, *found)) for found in ranges]
+        self.evaluations += block_evaluations(rows, self.blocks, tokens_per_batch=10 * 21)
+        return {found: self.height(found) for found in ranges}
+
+
+@st.composite
+def summits(draw: st.DrawFn) -> tuple[int, Range]:
+    blocks = draw(st.integers(3, 80))
+    first = draw(st.integers(1, blocks - 1))
+    return blocks, (first, draw(st.integers(first, blocks - 1)))
+
+
+@settings(deadline=None)  # planning takes as long as other work on the machine lets it
+@given(summits())
+def test_a_single_summit_is_found_exactly(case: tuple[int, Range]) -> None:
+    blocks, summit = case
+    landscape = Landscape(blocks, lambda found: -math.dist(found, summit))
+    values = coarse_to_fine(blocks, landscape)
+    assert max(values, key=values.__getitem__) == summit
+    assert set(values) == set(landscape.measured) <= set(layer_ranges(blocks))
+
+
+@settings(deadline=None)  # planning takes as long as other work on the machine lets it
+@given(summits(), st.data())
+def test_only_ranges_that_start_late_enough_lead(case: tuple[int, Range], data: st.DataObject) -> None:
+    blocks, summit = case
+    earliest = data.draw(st.integers(1, summit[0]))
+    landscape = Landscape(blocks, lambda found: -math.dist(found, summit) if found[0] >= earliest else 99.0)
+    values = coarse_to_fine(blocks, landscape, earliest)
+    late_enough = {found: value for found, value in values.items() if found[0] >= earliest}
+    if late_enough:
+        assert max(late_enough, key=late_enough.__getitem__) == summit
+
+
+@pytest.mark.parametrize("summit", [(5, 60), (18, 33), (21, 42), (30, 31), (50, 60), (2, 9)])
+def test_at_64_blocks_it_computes_a_fortieth_of_the_studys_procedure(summit: Range) -> None:
+    """The procedure makes a pass of 64 blocks for each of 2,016 ranges with the injection, and one without."""
+    landscape = Landscape(64, lambda found: -math.dist(found, summit))
+    coarse_to_fine(64, landscape)
+    assert 40 * landscape.evaluations < 2016 * 2 * 64
+
+
+def test_a_swept_model_gives_the_values_of_all_ranges(qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path) -> None:
+    given_directions = {name: vector.directions for name, vector in random_vectors(qwen2, 2, seed=3)}
+    strengths = {"random_1": 4.0, "random_2": 2.0}
+    conversations = {prompt: stimuli.detection[prompt] for prompt in ("no_info", "info")}
+
+    def sweep(guide: Guide | None, work: Path | None = None) -> object:
+        return sweep_layers(qwen2, stimuli, conversations, strengths, given_directions, guide=guide, work=work)
+
+    guide = Guide("random_2", "info", 0.2)
+    every, some = sweep(None), sweep(guide)
+    keys = ["vector", "prompt", "strength", "first_layer", "last_layer"]
+    both = some.merge(every, on=keys, suffixes=("", "_every"))
+    assert len(both) == len(some) < len(every)
+    assert (both["log_odds_yes"] - both["log_odds_yes_every"]).abs().max() < 1e-5
+    assert csv_text(sweep(guide, tmp_path)) == csv_text(sweep(guide, tmp_path)), "answers that were kept are the same"
+
+    with pytest.raises(ValueError, match=r"another rule.*again"):
+        choose_range(some[some["first_layer"] != 1], "random_1", "no_info", 0.0)
+    chosen, best = (choose_range(table, "random_2", "info", 0.2) for table in (some, every))
+    assert (chosen.mode, best.mode) == ("coarse_to_fine", "exhaustive")
+    assert "coarse to fine" in chosen.rule and chosen.candidates < best.candidates
+    assert chosen.log_odds_yes <= best.log_odds_yes + 1e-5
