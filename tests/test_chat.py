@@ -75,7 +75,8 @@ def test_the_generation_prompt_ends_where_the_reply_begins(tokenizer: Tokenizer,
         # drops earlier replies once a later turn follows, as templates that hide reasoning do
         (
             "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
-            "{% if m['role'] != 'assistant' or loop.last %}{{ m['content'] }}{% endif %}{{ '<|im_end|>\\n' }}{% endfor %}",
+            "{% if m['role'] != 'assistant' or loop.last %}{{ m['content'] }}{% endif %}"
+            "{{ '<|im_end|>\\n' }}{% endfor %}",
             r"turn 4 \(user\): .* changes the turns before it",
         ),
         ("{{ messages[2]['content'] }}", r"turn 2 \(user\): the chat template cannot render it"),
