@@ -62,7 +62,7 @@ def _describe(plan: ModelPlan, machine: Machine) -> str:
         f"{size(plan.batch_memory)}, the longest row alone {size(plan.row_memory)}, "
         f"the finetune's caches {size(plan.cache_memory)} (host)",
     ]
-    rows = [("stage", "trials", "passes", "block evaluations", "tokens", "TFLOP", "time")]
+    rows: list[tuple[str, ...]] = [("stage", "trials", "passes", "block evaluations", "tokens", "TFLOP", "time")]
     for each, seconds in zip(plan.stages, plan.seconds, strict=True):
         operations = floating_point_operations(each.work, shape, each.unembedded)
         counts = (each.trials, each.work.passes, each.work.block_evaluations, each.work.block_tokens // shape.blocks)

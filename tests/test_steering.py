@@ -65,3 +65,12 @@ def test_the_vector_takes_the_dtype_of_the_residual_stream() -> None:
         torch.ones(1, 2, 3, dtype=torch.bfloat16)
     )
     assert out.dtype == torch.bfloat16
+
+
+def test_slots_may_share_rows_of_additions() -> None:
+    residual = torch.arange(24.0).reshape(4, 3, 2)
+    additions, positions = torch.tensor([[0.0, 0.0], [1.0, 2.0]]), torch.tensor([[False] * 3, [True, False, True]])
+    rows = torch.tensor([1, 0, 1, 1])
+    shared = Edit(additions=additions, positions=positions, rows=rows)(residual)
+    assert torch.equal(shared, Edit(additions=additions[rows], positions=positions[rows])(residual))
+    assert torch.equal(shared - residual, additions[rows][:, None] * positions[rows][:, :, None])

@@ -229,7 +229,7 @@ def without_weights(config: Any) -> Any:
 def weight_bytes(model: Any, settings: ModelSettings) -> int:
     """The memory of a model's weights as they are loaded; quantized ones count with their linear maps packed."""
     whole: int = sum(weight.numel() for weight in model.parameters())
-    itemsize = getattr(torch, settings.dtype).itemsize
+    itemsize = int(getattr(torch, settings.dtype).itemsize)
     if settings.quantization is None:
         return whole * itemsize
     head = model.get_output_embeddings()  # what the library does not quantize
@@ -256,7 +256,7 @@ def _device_map(settings: ModelSettings) -> str | None:
 
 def _max_memory(settings: ModelSettings, config: Any) -> dict[int | str, int | str] | None:
     if settings.max_memory:
-        return dict(settings.max_memory)
+        return {**settings.max_memory}
     if _device_map(settings) != "auto" or not torch.cuda.is_available():
         return None
     free = [torch.cuda.mem_get_info(device)[0] for device in range(torch.cuda.device_count())]

@@ -34,11 +34,11 @@ def read_answers(model: LanguageModel, final_states: Tensor, yes: str, no: str) 
     tokens = {"yes": model.token(yes), "no": model.token(no)}
     columns: dict[str, list[Tensor]] = {}
     for rows in final_states.split(_ROWS_AT_ONCE):
-        logits = model.logits(rows).cpu()
+        logits = model.logits(rows)
         probabilities, rounded = torch.softmax(logits, dim=-1), bfloat16_softmax(logits)
         found = {f"p_{answer}": probabilities[:, token] for answer, token in tokens.items()}
         found["log_odds_yes"] = log_odds(logits, tokens["yes"])
         found |= {f"p_{answer}_bf16": rounded[:, token] for answer, token in tokens.items()}
         for name, values in found.items():
-            columns.setdefault(name, []).append(values)
+            columns.setdefault(name, []).append(values.cpu())
     return {name: torch.cat(values) for name, values in columns.items()}

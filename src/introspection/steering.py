@@ -20,11 +20,13 @@ class Edit:
     parents: (slots_after,), which slot each of the next block's slots continues; None keeps the slots as they are.
     additions: (slots_after or 1, hidden), what is added, strength included; None adds nothing.
     positions: (slots_after or 1, length or 1), true where it is added; None means at every position.
+    rows: (slots_after,), which row of additions and positions each slot takes, where they have not one for each slot.
     """
 
     parents: Tensor | None = None
     additions: Tensor | None = None
     positions: Tensor | None = None
+    rows: Tensor | None = None
 
     def __call__(self, residual: Tensor) -> Tensor:
         """The residual stream after the edit, (slots, length, hidden) to (slots_after, length, hidden)."""
@@ -32,11 +34,15 @@ class Edit:
             residual = residual[self.parents.to(residual.device)]
         if self.additions is None:
             return residual
-        additions = self.additions.to(residual.device, residual.dtype).unsqueeze(1)
+        additions = self._of_slots(self.additions, residual).unsqueeze(1)
         if self.positions is None:
             return residual + additions
-        positions = self.positions.to(residual.device, residual.dtype).unsqueeze(-1)
-        return torch.addcmul(residual, positions, additions)
+        return torch.addcmul(residual, self._of_slots(self.positions, residual).unsqueeze(-1), additions)
+
+    def _of_slots(self, values: Tensor, residual: Tensor) -> Tensor:
+        """Each slot's row of some values, where the residual stream is."""
+        values = values.to(residual.device, residual.dtype)
+        return values if self.rows is None else values[self.rows.to(residual.device)]
 
 
 @contextmanager

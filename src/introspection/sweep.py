@@ -199,7 +199,7 @@ def _check_search(sweep: pd.DataFrame, vector: str, prompt: str, earliest_start:
     except KeyError as missing:
         raise ValueError(
             f"the search from coarse to fine was led by another rule than {vector!r} under {prompt!r} from "
-            f"{earliest_start:g} of the depth on: it has not measured {list(missing.args[0])}; run the stage `sweep` again"
+            f"{earliest_start:g} of the depth on: {list(missing.args[0])} is not measured; run the stage `sweep` again"
         ) from missing
 
 

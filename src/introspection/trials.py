@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -417,16 +417,18 @@ def _edits(tree: Tree, directions: Directions | None, length: int, hidden_size: 
         adds = directions is not None and any(addition is not None for addition in additions)
         if not splits and not adds:
             continue
-        vectors, positions = None, None
+        edit = Edit(torch.tensor(parents) if splits else None)
         if directions is not None and adds:
-            vectors = torch.zeros(len(additions), hidden_size)
-            positions = torch.zeros(len(additions), length, dtype=torch.bool)
-            for slot, addition in enumerate(additions):
+            rows, distinct = _numbered(additions)
+            vectors = torch.zeros(len(distinct), hidden_size)
+            positions = torch.zeros(len(distinct), length, dtype=torch.bool)
+            for row, addition in enumerate(distinct):
                 if addition is not None:
                     name, strength, (start, stop) = addition
-                    vectors[slot] = strength * torch.as_tensor(directions[name][block])
-                    positions[slot, start:stop] = True
-        edits[block] = Edit(torch.tensor(parents) if splits else None, vectors, positions)
+                    vectors[row] = strength * torch.as_tensor(directions[name][block])
+                    positions[row, start:stop] = True
+            edit = replace(edit, additions=vectors, positions=positions, rows=torch.tensor(rows))
+        edits[block] = edit
     return edits
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import torch
 from numpy.typing import NDArray
 from repeng import ControlVector
@@ -93,16 +94,21 @@ def principal_direction(positive: Float, negative: Float) -> Float:
         raise ValueError("the two sides of the contrast do not differ (or are not finite), so there is no direction")
     pairs, hidden = differences.shape
     if pairs < hidden:
-        _, vectors = np.linalg.eigh(differences @ differences.T)
-        direction = differences.T @ vectors[:, -1]
+        direction = differences.T @ _last_eigenvector(differences @ differences.T)
     else:
-        _, vectors = np.linalg.eigh(differences.T @ differences)
-        direction = vectors[:, -1]
+        direction = _last_eigenvector(differences.T @ differences)
     direction /= np.linalg.norm(direction)
     projections = differences @ direction
     if np.mean(projections < 0) > np.mean(projections > 0):
         direction = -direction
     return np.asarray(direction, dtype=np.float32)
+
+
+def _last_eigenvector(symmetric: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The eigenvector of the largest eigenvalue."""
+    last = len(symmetric) - 1
+    _, vectors = scipy.linalg.eigh(symmetric, subset_by_index=(last, last))
+    return np.asarray(vectors[:, 0])
 
 
 def random_vectors(model: LanguageModel, count: int, seed: int) -> Iterator[tuple[str, ControlVector]]:
