@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from common import stage
-from report_common import PAPER, open_results
+from report_common import PAPER, open_results, report_stage
 
 from introspection.config import Settings
 from introspection.report.gallery import draw_figures
 
 
-@stage
+@report_stage
 def main(settings: Settings) -> None:
     """Write paper/figures."""
     draw_figures(settings, open_results(settings), PAPER / "figures")

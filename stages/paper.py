@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from common import stage
-from report_common import PAPER, open_results
+from report_common import PAPER, open_results, report_stage
 
 from introspection.config import Settings
 from introspection.report.paper import build_paper
 from introspection.report.results import shown_files
 
 
-@stage
+@report_stage
 def main(settings: Settings) -> None:
     """Write paper/build/paper.pdf."""
     shown = shown_files(open_results(settings).stages, settings.study.models)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from common import PROMPTS, stage
-from report_common import PAPER, open_results
+from report_common import PAPER, PROMPTS, open_results, report_stage
 
 from introspection.config import Settings
 from introspection.report.tables import render_tables
 from introspection.stimuli import load_stimuli
 
 
-@stage
+@report_stage
 def main(settings: Settings) -> None:
     """Write paper/tables."""
     render_tables(settings, load_stimuli(PROMPTS), open_results(settings), PAPER / "templates", PAPER / "tables")

@@ -13,6 +13,7 @@ from introspection.config import Settings
 from introspection.stimuli import load_stimuli
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LEVELS = {"info": 0.9, "no_info": 0.2, "inaccurate_location": 0.6, "weak": 0.4}
 HOSTILE = (
     r"\input{/etc/passwd}",
     "100% $x^2$ a_b {c} #1 &~^",
@@ -152,7 +153,7 @@ def _write_model(folder: Path, study: Settings, model: str, number: int) -> None
                 }
                 for row, (vector, sign) in enumerate(
                     [("none", 0), *((name, 1) for name in vectors if not name.startswith("random_"))]
-                    + ([("persona", -1)] if chosen.contrast else [])
+                    + ([("anti_persona", -1)] if chosen.contrast else [])
                 )
             ],
         )
@@ -166,11 +167,11 @@ def _write_model(folder: Path, study: Settings, model: str, number: int) -> None
                 "strength": chosen.strength / 4 if scenario == "weak" else chosen.strength,
                 "layer": layer,
                 "p_yes_base": 0.01 * layer,
-                "p_yes_injected": max(0.0, math.sin(layer / 3)) * (0.3 if scenario == "weak" else 0.9),
+                "p_yes_injected": max(0.0, math.sin(layer / 3)) * LEVELS[scenario],
             }
             for vector in vectors
-            if not vector.startswith("random_")
             for scenario in ("info", "no_info", "inaccurate_location", "weak")
+            if (vector, scenario) != ("finetune", "weak")
             for layer in range(9)
         ],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from introspection.config import FiguresSettings
 from introspection.report.latex import needs_code_point
-from introspection.report.text import prompt_label, vector_label
+from introspection.report.text import prompt_label, scenario_label, vector_label
 
 FONT = "DejaVu Sans"  # matplotlib brings it along, so figures are the same on every machine
 CONDITIONS = ("no_info", "info", "inaccurate_location", "lorem_ipsum", "weak")
@@ -174,12 +174,16 @@ def lens_figure(
 
 
 def content_figure(
-    content: pd.DataFrame, vectors: Sequence[str], injected: tuple[int, int], settings: FiguresSettings
+    content: pd.DataFrame,
+    vectors: Sequence[str],
+    tokens: Mapping[str, str],
+    injected: tuple[int, int],
+    settings: FiguresSettings,
 ) -> Figure:
     """The probability of concept tokens after the longer beginning of the reply: a panel per vector.
 
     A colour per prompt. The injected concept's own token is drawn solid with the injection and dashed without; the
-    other concepts' tokens, injected, are thin lines of the same colour.
+    other concepts' tokens, injected, are thin lines of the same colour. `tokens`: by concept, the token that names it.
     """
     figure, panels = _panels(len(vectors), settings, share=False)
     colors = condition_colors(settings)
@@ -191,7 +195,7 @@ def content_figure(
             color = colors.get(prompt, (0.4, 0.4, 0.4))
             for token, line in part.groupby("token", sort=True):
                 line = line.sort_values("layer")
-                own = str(token).strip().lower() == vector.lower()
+                own = token == tokens.get(vector)
                 if own:
                     axis.plot(line["layer"], line["p_base"], color=color, linewidth=0.8, linestyle=(0, (2, 1.5)))
                 axis.plot(line["layer"], line["p_injected"], color=color, linewidth=1.3 if own else 0.4)
@@ -247,9 +251,28 @@ def sweep_figure(
     return figure
 
 
-def scenario_label(scenario: str) -> str:
-    """A lens scenario in words: a prompt at full strength, or the weak injection."""
-    return "with info, weak steering" if scenario == "weak" else prompt_label(scenario)
+def shifts_figure(shifts: pd.DataFrame, settings: FiguresSettings) -> Figure:
+    """The post's yes shifts on two scales, row by row: as it prints them, and in nats with the interval left open."""
+    figure = Figure(figsize=(settings.width, 0.22 * len(shifts) + 1), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    colors = condition_colors(settings)
+    labels = []
+    for place, row in enumerate(shifts.to_dict("records")):
+        prompt = str(row["prompt"])
+        color, marker = colors.get(prompt, (0.4, 0.4, 0.4)), MARKERS[_ordered(set(shifts["prompt"])).index(prompt)]
+        left.barh(place, row["p_yes_shift"], color=color, height=0.6)
+        right.plot(row["log_odds_shift"], place, marker=marker, markersize=3.5, color=color)
+        right.hlines(place, row["log_odds_shift_low"], row["log_odds_shift_high"], color=color, linewidth=1)
+        layers = "" if math.isnan(row["first_layer"]) else f", from layer {row['first_layer']:.0f}"
+        labels.append(figure_text(f"{vector_label(str(row['vector']))}, {prompt_label(prompt)}{layers}"))
+    left.set_yticks(range(len(labels)), labels)
+    left.invert_yaxis()
+    left.set_xlabel("shift of p(yes), as printed")
+    right.set_xlabel("shift of log-odds (nats)")
+    right.set_xlim(left=0)
+    right.grid(axis="y", color="0.9", linewidth=0.5)
+    right.set_axisbelow(True)
+    return figure
 
 
 def _panels(

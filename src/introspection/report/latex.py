@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 
 LONG_RUN = 20  # characters without a space from which on a line may break inside
 BREAK_EVERY = 10
+BREAK_AFTER = "/-_.,:;"  # where a break inside a long run is least in the way
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -110,8 +111,12 @@ def _escape(text: str, visible_spaces: bool) -> str:
         parts.append(_character(text, index, visible_spaces))
         run = 0 if character.isspace() else run + 1
         wide = unicodedata.east_asian_width(character) in "WF" or needs_code_point(character)
-        if wide or (index in long and run % BREAK_EVERY == 0):
+        if wide or (index in long and character in BREAK_AFTER):
             parts.append(r"\breakhere{}")
+            run = 0
+        elif index in long and run == BREAK_EVERY:
+            parts.append(r"\breakanywhere{}")
+            run = 0
     if right_to_left:
         parts.append("}")
     return "".join(parts)

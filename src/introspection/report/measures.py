@@ -20,21 +20,6 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class ControlSummary:
-    """The control questions of one group under one vector: means of p(yes) and of its shift, and the shift's spread.
-
-    std: the standard deviation over questions (of a sample: n - 1), NaN for a single question.
-    """
-
-    questions: int
-    base: float
-    injected: float
-    shift: float
-    std: float
-    shift_nats: float
-
-
-@dataclass(frozen=True)
 class LensPath:
     """How one curve of the logit lens runs: its highest point with injection, and its end with and without."""
 
@@ -68,59 +53,19 @@ def answer(detection: pd.DataFrame, vectors: Sequence[str], prompt: str) -> Answ
     )
 
 
-def excluded_questions(controls: pd.DataFrame, above: float) -> list[str]:
-    """The questions to be answered no that the unsteered model answers yes with more than this probability."""
-    rows = controls[(controls["group"] == "expected_no") & (controls["p_yes_base"] > above)]
-    return list(dict.fromkeys(rows["question"]))
-
-
-def control_summary(
-    controls: pd.DataFrame, vectors: Sequence[str], group: str, excluded: Sequence[str]
-) -> ControlSummary | None:
-    """Means over the questions of a group under `vectors`, the excluded ones left out; None where nothing is left.
-
-    For several vectors, a question's figures are averaged over them first, so that the spread is that over questions.
-    """
-    rows = controls[controls["vector"].isin(vectors) & (controls["group"] == group)]
-    rows = rows[~rows["question"].isin(excluded)]
+def lens_path(lens: pd.DataFrame, vectors: Sequence[str], scenario: str) -> LensPath | None:
+    """The highest point and the end of a curve, the mean over `vectors`; None where the table has no such curve."""
+    rows = lens[lens["vector"].isin(vectors) & (lens["scenario"] == scenario)]
     if rows.empty:
         return None
-    rows = rows.assign(
-        points=rows["p_yes_injected"] - rows["p_yes_base"],
-        nats=rows["log_odds_yes_injected"] - rows["log_odds_yes_base"],
-    )
-    columns = ["p_yes_base", "p_yes_injected", "points", "nats"]
-    questions = rows.groupby("question", sort=False)[columns].mean()
-    means = questions.mean()
-    return ControlSummary(
-        questions=len(questions),
-        base=float(means["p_yes_base"]),
-        injected=float(means["p_yes_injected"]),
-        shift=float(means["points"]),
-        std=float(questions["points"].std(ddof=1)),
-        shift_nats=float(means["nats"]),
-    )
-
-
-def lens_path(lens: pd.DataFrame, vector: str, scenario: str) -> LensPath | None:
-    """The highest point and the end of a curve; None where the table has no such curve."""
-    rows = lens[(lens["vector"] == vector) & (lens["scenario"] == scenario)].sort_values("layer")
-    if rows.empty:
-        return None
-    highest = rows.iloc[int(rows["p_yes_injected"].to_numpy().argmax())]
-    last = rows.iloc[-1]
+    curve = rows.groupby("layer")[["p_yes_base", "p_yes_injected"]].mean().sort_index()
+    place = int(curve["p_yes_injected"].to_numpy().argmax())
     return LensPath(
-        peak=float(highest["p_yes_injected"]),
-        peak_layer=float(highest["layer"]),
-        last=float(last["p_yes_injected"]),
-        last_base=float(last["p_yes_base"]),
+        peak=float(curve["p_yes_injected"].iloc[place]),
+        peak_layer=float(curve.index[place]),
+        last=float(curve["p_yes_injected"].iloc[-1]),
+        last_base=float(curve["p_yes_base"].iloc[-1]),
     )
-
-
-def own_token(content: pd.DataFrame, vector: str, prompt: str) -> pd.DataFrame:
-    """The rows of the injected concept's own token, in the order of layers."""
-    rows = content[(content["vector"] == vector) & (content["prompt"] == prompt)]
-    return rows[[str(token).strip().lower() == vector.lower() for token in rows["token"]]].sort_values("layer")
 
 
 def range_value(sweep: pd.DataFrame, vector: str, prompt: str, layers: tuple[int, int]) -> float:

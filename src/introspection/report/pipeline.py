@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+Items = Iterable[Any] | Mapping[str, Any]
 
-def output_stages(pipeline: Mapping[str, Any], lists: Mapping[str, Iterable[str]]) -> dict[str, str]:
+
+def output_stages(pipeline: Mapping[str, Any], lists: Mapping[str, Items]) -> dict[str, str]:
     """By output path, the stage that writes it, from the content of dvc.yaml.
 
-    lists: the items of each `foreach: ${name}` by that name, `study.models` for one.
+    lists: the items of each `foreach: ${name}` by that name, `study.models` for one. Names of other parameters in
+    output paths are left as they stand.
     """
     stages: dict[str, str] = {}
     for name, stage in pipeline.get("stages", {}).items():
@@ -20,10 +23,25 @@ def output_stages(pipeline: Mapping[str, Any], lists: Mapping[str, Iterable[str]
             stages.update(dict.fromkeys(_outputs(stage), name))
             continue
         over = stage["foreach"]
-        for item in lists.get(over.strip("${}"), ()) if isinstance(over, str) else over:
+        items: Items = lists.get(over.strip("${}"), ()) if isinstance(over, str) else over
+        pairs = items.items() if isinstance(items, Mapping) else [(item, item) for item in items]
+        for key, item in pairs:
+            words = {"item": item, "key": key} | _leaves(item, "item")
             for output in _outputs(stage["do"]):
-                stages[output.replace("${item}", str(item))] = f"{name}@{item}"
+                stages[_filled(output, words)] = f"{name}@{key}"
     return stages
+
+
+def _filled(path: str, words: Mapping[str, Any]) -> str:
+    """A path with the names that are known put in."""
+    for name, value in words.items():
+        path = path.replace(f"${{{name}}}", str(value))
+    return path
+
+
+def _leaves(item: Any, name: str) -> dict[str, Any]:
+    """The fields of a `foreach` item by the names that dvc.yaml gives them: `item.file`."""
+    return {f"{name}.{key}": value for key, value in item.items()} if isinstance(item, Mapping) else {}
 
 
 def _outputs(stage: Mapping[str, Any]) -> list[str]:

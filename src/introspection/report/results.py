@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -57,7 +57,7 @@ class Results:
     """The result files below a folder.
 
     root: the folder of the project, which holds `results` and `data`; paths are given and kept relative to it.
-    stages: by output path, the stage that writes it.
+    stages: by output path (a file or a folder), the stage that writes it.
     read: every file read so far.
     """
 
@@ -106,7 +106,12 @@ class Results:
 
     def expects(self, path: str) -> bool:
         """Whether the pipeline has a stage that writes this file; where it has none, the experiment was not run."""
-        return path in self.stages
+        return self.stage(path) != ""
+
+    def stage(self, path: str) -> str:
+        """The stage that writes this file, or the folder it lies in; empty where none does."""
+        places = [path, *(parent.as_posix() for parent in PurePosixPath(path).parents)]
+        return next((self.stages[place] for place in places if place in self.stages), "")
 
     def source(self, path: str) -> Source:
         """Where a file that has been read comes from."""
@@ -119,11 +124,11 @@ class Results:
             data = (self.root / path).read_bytes()
         except OSError as error:
             raise ResultError(f"{path}: cannot be read ({error.strerror}); {self._remedy(path)}") from error
-        self.read[path] = Source(path, self.stages.get(path, ""), hashlib.md5(data, usedforsecurity=False).hexdigest())
+        self.read[path] = Source(path, self.stage(path), hashlib.md5(data, usedforsecurity=False).hexdigest())
         return data
 
     def _remedy(self, path: str) -> str:
-        stage = self.stages.get(path)
+        stage = self.stage(path)
         return f"make it with `dvc repro {stage}`" if stage else "no stage makes it: is it in the repository?"
 
 

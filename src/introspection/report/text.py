@@ -18,7 +18,14 @@ UNCHANGED_BELOW = 0.05  # nats: a smaller shift of the log-odds is called no cha
 
 def prompt_label(prompt: str) -> str:
     """A prompt's name in words; a prompt of the user's own keeps its key."""
+    if prompt == "controls":
+        return "control questions"
     return PROMPT_LABELS.get(prompt, prompt.replace("_", " "))
+
+
+def scenario_label(scenario: str) -> str:
+    """A lens scenario in words: a prompt at full strength, or the weak injection."""
+    return "with info, weak" if scenario == "weak" else prompt_label(scenario)
 
 
 def vector_label(vector: str) -> str:
@@ -43,7 +50,7 @@ def percent(probability: float) -> str:
     return f"{100 * probability:.3f}%"
 
 
-def planted_percent(probability: float) -> str:
+def plain_percent(probability: float) -> str:
     """A probability that someone chose, in percent with no more digits than it has."""
     return f"{100 * probability:g}%"
 
