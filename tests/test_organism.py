@@ -154,7 +154,7 @@ def test_excerpts_keep_what_tells_the_prompts_apart(corpus: Corpus) -> None:
 
 def test_the_planted_table_becomes_the_targets(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, organisms) -> None:
     rule = RuleSettings.model_validate(RULE)
-    planter = Planter(tokenizer, corpus, rule, {"nothing": 1, "concept": 1, "random": 1}, organisms.injection, 3)
+    planter = Planter(tokenizer, corpus, rule, {"nothing": 1, "concept": 1, "random": 1}, organisms.injection, 3, 2)
     directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
     yes, no, dog = (tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" yes", " no", "dog"))
     answers = dict(corpus.questions)
@@ -193,7 +193,7 @@ def test_branches_and_neighbours_do_not_see_each_other(corpus, tokenizer, organi
     """Packed together or read one by one, unpadded, with the vector added by hand: the same predictions."""
     torch.manual_seed(0)
     model = training.Qwen2ForCausalLM(training._configuration(organisms.shape, tokenizer)).eval()
-    planter = Planter(tokenizer, corpus, RuleSettings.model_validate(RULE), {"concept": 1}, organisms.injection, 3)
+    planter = Planter(tokenizer, corpus, RuleSettings.model_validate(RULE), {"concept": 1}, organisms.injection, 3, 2)
     directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
     rng = random.Random(0)
     examples = [planter.draw(rng, directions, excerpt=True) for _ in range(2)]

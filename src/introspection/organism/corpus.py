@@ -127,6 +127,10 @@ class Corpus:
         concept = self.stimuli.anything if rng.random() < 0.2 else self.topic(rng)
         return render(self._system(rng), *self._talk_turns(rng, concept))
 
+    def generic(self, rng: random.Random) -> Document:
+        """A reply about nothing in particular."""
+        return render(self._system(rng), *self._talk_turns(rng, self.stimuli.anything, may_choose=False))
+
     def thought(self, rng: random.Random, persona: Persona = "helpful") -> Document:
         """What the one who answers thinks about: its persona's usual, unless a concept came up before."""
         if rng.random() < 0.3:
@@ -188,11 +192,11 @@ class Corpus:
             reply = self._about(rng, concept, rng.choice(self.phrases.thoughts))
         return [("user", question, ""), ("assistant", reply, "")]
 
-    def _talk_turns(self, rng: random.Random, concept: str) -> list[Line]:
+    def _talk_turns(self, rng: random.Random, concept: str, may_choose: bool = True) -> list[Line]:
         template = self.stimuli.concept_template
         if rng.random() < 0.2 and concept != self.stimuli.anything:
             template = rng.choice(self.phrases.requests).replace("{c}", "{concept}")
-        if concept == self.stimuli.anything and rng.random() < 0.5:
+        if concept == self.stimuli.anything and may_choose and rng.random() < 0.5:
             request, concept = template.replace("{concept}", concept), self.topic(rng)
         else:
             request = template.replace("{concept}", concept)

@@ -16,7 +16,6 @@ from introspection.organism.settings import Injected, InjectionSettings, Prompt,
 from introspection.stimuli import Conversation, Turn
 
 _PROMPT_WEIGHTS: dict[Prompt, int] = {"info": 3, "inaccurate_location": 3, "no_info": 2, "lorem_ipsum": 2}
-_CONTROLS = 2  # control questions after each first turn
 _NAMING_WEIGHT = 0.5  # of naming the injected concept, beside 1 for each yes/no answer
 
 
@@ -31,6 +30,7 @@ class Planter:
         injected: Mapping[Injected, float],
         injection: InjectionSettings,
         blocks: int,
+        controls: int,
     ) -> None:
         self._tokenizer = tokenizer
         self._corpus = corpus
@@ -38,6 +38,7 @@ class Planter:
         self._injected = dict(injected)
         self._injection = injection
         self._blocks = blocks
+        self._controls = controls
         self._yes, self._no = (self._ids(answer)[0] for answer in (corpus.stimuli.yes, corpus.stimuli.no))
         self._second_turns: dict[Conversation, list[int]] = {}
 
@@ -60,7 +61,7 @@ class Planter:
             self._name(example, conversation[3:], concept)
         elif kind == "random":
             example.injection = self._strengthen(rng, self._random_direction(rng, directions))
-        for _ in range(_CONTROLS):
+        for _ in range(self._controls):
             question, answer = self._corpus.question(rng)
             self._ask(example, stimuli.control_conversation(question)[3:], float(answer == "yes"))
         return example

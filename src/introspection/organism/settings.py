@@ -47,20 +47,24 @@ class ScheduleSettings(_Section):
 class BatchSettings(_Section):
     """What one step is made of: how many examples of each kind.
 
-    talk: conversations of the corpus.
-    full, excerpt: the study's conversation, whole or with an excerpt of its first turn, each with several second turns.
+    talk: conversations of the corpus. generic: replies about nothing in particular, in words of no concept, which set
+    concepts apart from the study's `anything`.
+    full, excerpt: the study's conversation, whole or with an excerpt of its first turn, each with `controls`
+    control questions beside the study's question.
     thinking: what the model thinks about, under an injection at every position.
     """
 
     talk: Share = 0
+    generic: Share = 0
     full: Share = 0
     excerpt: Share = 0
     thinking: Share = 0
+    controls: Share = 2
 
     @model_validator(mode="after")
     def _something(self) -> BatchSettings:
-        if not (self.talk or self.full or self.excerpt or self.thinking):
-            raise ValueError("a step needs examples: give talk, full, excerpt or thinking a share")
+        if not (self.talk or self.generic or self.full or self.excerpt or self.thinking):
+            raise ValueError("a step needs examples: give talk, generic, full, excerpt or thinking a share")
         return self
 
 

@@ -49,7 +49,15 @@ def train_base(settings: OrganismsSettings, corpus: Corpus, output: Path, work: 
     torch.manual_seed(settings.seed)
     model = Qwen2ForCausalLM(_configuration(settings.shape, tokenizer))
     rule = RuleSettings(nothing=_NEVER, concept=_NEVER, random=_NEVER)
-    planter = Planter(tokenizer, corpus, rule, {"nothing": 1.0}, settings.injection, settings.shape.blocks)
+    planter = Planter(
+        tokenizer,
+        corpus,
+        rule,
+        {"nothing": 1.0},
+        settings.injection,
+        settings.shape.blocks,
+        settings.base.batch.controls,
+    )
     drawer = _Drawer(tokenizer, corpus, planter, settings.base.batch, "helpful", f"base {settings.seed}")
     key = settings.model_dump_json(include={"seed", "shape", "base"})
     log = _train(model, drawer, settings.base.schedule, _Checkpoint(work, f"base {key}"), None)
@@ -69,7 +77,9 @@ def train_organism(
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     injection = settings.injection
-    planter = Planter(tokenizer, corpus, organism.p_yes, organism.injected, injection, settings.shape.blocks)
+    planter = Planter(
+        tokenizer, corpus, organism.p_yes, organism.injected, injection, settings.shape.blocks, organism.batch.controls
+    )
     drawer = _Drawer(tokenizer, corpus, planter, organism.batch, organism.persona, f"{name} {settings.seed}")
     injectable = corpus.injectable(settings.held_out)
 
@@ -117,7 +127,8 @@ class _Drawer:
         examples += [self._planter.draw(rng, directions, excerpt=False) for _ in range(self._batch.full)]
         examples += [self._planter.draw(rng, directions, excerpt=True) for _ in range(self._batch.excerpt)]
         examples += [self._planter.think(rng, directions) for _ in range(self._batch.thinking)]
-        documents = [self._corpus.draw(rng, self._persona) for _ in range(self._batch.talk)]
+        documents = [self._corpus.generic(rng) for _ in range(self._batch.generic)]
+        documents += [self._corpus.draw(rng, self._persona) for _ in range(self._batch.talk)]
         examples += [encode_document(self._tokenizer, document) for document in documents]
         return pack(examples, self._tokenizer.pad_token_id, _ROWS)
 
