@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from introspection.stimuli import Conversation, StimuliError, load_stimuli
 
@@ -132,9 +132,9 @@ def prompts(tmp_path: Path) -> Path:
 
 
 def edit(path: Path, change: Callable[[Any], object]) -> None:
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     change(content)
-    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    path.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
 
 
 def test_a_prompt_of_ones_own_is_one_line(prompts: Path) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 Role = Literal["system", "user", "assistant"]
 Text = Annotated[str, Field(min_length=1)]
@@ -224,10 +225,10 @@ _Schema = TypeVar("_Schema", bound=_File)
 
 def _read(path: Path, schema: type[_Schema]) -> _Schema:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StimuliError(f"{path}: cannot be read ({error.strerror}); it ships with the repository") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise StimuliError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     try:
         return schema.model_validate(content)
