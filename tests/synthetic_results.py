@@ -9,10 +9,33 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from introspection import published
 from introspection.config import Settings
+from introspection.statistics import control_statistics
 from introspection.stimuli import load_stimuli
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+MODEL_FILES = (
+    "model.json",
+    "detection.csv",
+    "controls.csv",
+    "control_statistics.csv",
+    "controls_excluded.json",
+    "lens.csv",
+    "lens_variants.json",
+    "content.csv",
+    "content_tokens.json",
+    "boosted.csv",
+    "samples.csv",
+    "sweep.csv",
+    "range.json",
+    "instrument.json",
+    "chosen_range/detection.csv",
+    "chosen_range/controls.csv",
+    "chosen_range/samples.csv",
+)
 LEVELS = {"info": 0.9, "no_info": 0.2, "inaccurate_location": 0.6, "weak": 0.4}
 HOSTILE = (
     r"\input{/etc/passwd}",
@@ -97,6 +120,24 @@ def write_project(root: Path, study: Settings) -> None:
     (raw / "contrast_prompts.csv").write_text("category,source,forbidden_prompt\na,b,c\n")
     for number, model in enumerate(study.study.models):
         _write_model(root / "results" / model, study, model, number)
+        _write_summaries(root / "results" / model, study)
+    tables = published.read_published(root / "data" / "published")
+    again = {
+        "shifts": published.shifts(tables.detection),
+        "grid": published.grid_test(tables.detection),
+        "spacings": published.spacings(tables.detection),
+        "significands": published.significands(tables.detection),
+        "differences": published.differences(tables.detection),
+        "controls": published.control_shifts(tables.controls),
+        "comparisons": published.comparisons(tables),
+        "reversals": published.reversals(tables.detection),
+        "prompt_effects": published.prompt_effects(tables.detection),
+        "disagreements": published.disagreements(tables.detection),
+        "summary": published.summary(tables),
+    }
+    (root / "results" / "published").mkdir(parents=True, exist_ok=True)
+    for name, table in again.items():
+        table.to_csv(root / "results" / "published" / f"{name}.csv", index=False, float_format="%.9g")
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -248,6 +289,22 @@ def _write_model(folder: Path, study: Settings, model: str, number: int) -> None
     )
 
 
+def _write_summaries(folder: Path, study: Settings) -> None:
+    """The small files that go with the tables."""
+    statistics = control_statistics(
+        pd.read_csv(folder / "controls.csv", keep_default_na=False), study.controls.exclude_above
+    )
+    statistics.table.to_csv(folder / "control_statistics.csv", index=False, float_format="%.9g")
+    contents: dict[str, Any] = {
+        "controls_excluded.json": {"excluded": statistics.excluded, "exclude_above": study.controls.exclude_above},
+        "lens_variants.json": {"used": [" yes", "Yes"], "left_out": ["是"]},
+        "content_tokens.json": {name: {"token": name, "whole": True} for name in study.study.concepts},
+        "instrument.json": {"organism": True, "detection": {"info": {"planted": 0.95, "mean": 0.9}}},
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+
+
 def _range(study: Settings, model: str, vector: str, first: int, last: int, sign: int = 1) -> dict[str, Any]:
     """The columns that say what was injected where; nothing, for the finetune and for no intervention."""
     chosen = study.models[model]
@@ -276,3 +333,12 @@ def _readout(base: float, shift: float) -> dict[str, float]:
         **{f"p_yes_{arm}_bf16": round(value, 4) for arm, value in yes.items()},
         **{f"p_no_{arm}_bf16": round(1 - value, 4) for arm, value in yes.items()},
     }
+
+
+def stages_of(study: Settings) -> dict[str, str]:
+    """The stage of every result file that `write_project` writes."""
+    stages = {"results/published": "published"}
+    for model in study.study.models:
+        for name in MODEL_FILES:
+            stages[f"results/{model}/{name}"] = f"{Path(name).stem}@{model}"
+    return stages

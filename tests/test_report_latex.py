@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
@@ -68,11 +68,13 @@ def read_back(latex: str) -> str:
     return "".join(text)
 
 
+@settings(deadline=None)
 @given(anything)
 def test_escaped_text_is_inert_and_says_the_same(text: str) -> None:
     assert read_back(escape(text)) == text
 
 
+@settings(deadline=None)
 @given(anything)
 def test_a_token_says_the_same_with_its_spaces_visible(text: str) -> None:
     latex = token(text)
@@ -81,6 +83,7 @@ def test_a_token_says_the_same_with_its_spaces_visible(text: str) -> None:
     assert read_back(latex.removeprefix(r"\token{")[:-1]) == text
 
 
+@settings(deadline=None)
 @given(anything)
 def test_shapeless_characters_are_shown_as_code_points(text: str) -> None:
     latex = escape(text)
@@ -90,6 +93,7 @@ def test_shapeless_characters_are_shown_as_code_points(text: str) -> None:
     assert "\\unicodechar{FFFD}" not in latex
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Zs", "Zl", "Zp", "Cc"]), min_size=60))
 def test_a_line_can_break_inside_a_long_run(text: str) -> None:
     pieces = re.split(r"\\break(?:here|anywhere)\{\}", escape(text))

@@ -54,9 +54,9 @@ def hash_of(path: Path) -> str:
     """The hash that dvc.lock records for a file or folder: of a folder, the md5 of its listing, ending in `.dir`."""
     if path.is_file():
         return _md5(path.read_bytes())
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    files = (file for file in path.rglob("*") if file.is_file())
     listing = [{"md5": _md5(file.read_bytes()), "relpath": file.relative_to(path).as_posix()} for file in files]
-    listing.sort(key=lambda entry: entry["relpath"].split("/"))
+    listing.sort(key=lambda entry: entry["relpath"])
     return _md5(json.dumps(listing, sort_keys=True).encode()) + ".dir"
 
 

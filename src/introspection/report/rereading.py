@@ -77,6 +77,7 @@ def finding_values(renderer: Renderer, swept: tuple[int, int]) -> dict[str, str]
     disagreements = records(renderer.results.table(f"{FOLDER}/disagreements.csv"))
     unequal = [row for row in disagreements if row["agrees"] == "False"]
     values["post.unequal.count"] = str(len(unequal))
+    values["post.unequal.steps"] = text.listing(sorted({str(abs(int(row["steps"]))) for row in unequal}))
     values["post.unequal"] = text.listing(
         [
             f"{text.prompt_label(row['prompt'])}: {published.as_percent(row['printed'])} and "

@@ -1,0 +1,110 @@
+"""Figures draw what the result files hold, hostile labels included, and the same bytes each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+
+from introspection.config import FiguresSettings
+from introspection.report import figures
+from introspection.report.gallery import draw_figures
+from introspection.report.measures import with_shift
+from introspection.report.pipeline import hash_of
+from introspection.report.results import Results
+from tests.synthetic_results import HOSTILE, settings, stages_of, write_project
+
+LOOK = FiguresSettings()
+
+
+@pytest.fixture(autouse=True)
+def _styled() -> Iterator[None]:
+    with figures.style(LOOK):
+        yield
+
+
+@given(st.text(st.characters(categories=None), max_size=20))
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_any_label_can_be_drawn(text: str) -> None:
+    figure = Figure(figsize=(1, 1))
+    figure.text(0, 0, figures.figure_text(text))
+    figure.canvas.draw()
+    assert all(ord(character) in figures._characters() for character in figures.figure_text(text))
+
+
+def test_labels_show_what_the_font_lacks_as_code_points() -> None:
+    assert figures.figure_text("$a_1$ 猫\n\u202e") == r"\$a_1\$ U+732B⏎U+202E"
+
+
+def test_detection_draws_every_shift(tmp_path: Path) -> None:
+    study = settings()
+    write_project(tmp_path, study)
+    table = with_shift(Results(tmp_path).result("organism", "detection.csv"))
+    figure = figures.detection_figure([("organism", table)], LOOK)
+    shifts, probabilities = figure.axes[:2]
+    drawn = sorted(
+        float(y)
+        for line in shifts.lines
+        for y in np.atleast_1d(line.get_ydata())
+        if line.get_marker() in figures.MARKERS
+    )
+    assert drawn == pytest.approx(sorted(table["shift"]))
+    drawn = sorted(float(y) for line in probabilities.lines for y in np.atleast_1d(line.get_ydata()))
+    assert drawn == pytest.approx(sorted([*table["p_yes_base"], *table["p_yes_injected"]]))
+
+
+def test_the_sweep_has_first_layers_down_and_last_layers_across() -> None:
+    rows = [
+        {"vector": "cat", "prompt": "info", "first_layer": first, "last_layer": last, "p_yes": first / 10 + last / 100}
+        for first in range(1, 4)
+        for last in range(first, 4)
+    ]
+    figure = figures.sweep_figure(pd.DataFrame(rows), (1, 2), (2, 3), LOOK)
+    mesh = next(child for child in figure.axes[0].get_children() if isinstance(child, QuadMesh))
+    grid = np.ma.filled(mesh.get_array(), np.nan).reshape(4, 4)
+    assert grid[1, 3] == pytest.approx(0.13)
+    assert grid[2, 3] == pytest.approx(0.23)
+    assert np.isnan(grid[3, 1])
+
+
+def test_hostile_vectors_and_tokens_can_be_drawn(tmp_path: Path) -> None:
+    lens = pd.DataFrame(
+        [
+            {"vector": text, "scenario": "info", "layer": layer, "p_yes_base": 0.1, "p_yes_injected": 0.2}
+            for text in HOSTILE
+            for layer in range(3)
+        ]
+    )
+    figures.save(figures.lens_figure(lens, HOSTILE, (1, 2), LOOK), tmp_path / "lens")
+    assert (tmp_path / "lens.pdf").stat().st_size > 1000
+
+
+def test_the_same_results_give_the_same_figures(tmp_path: Path) -> None:
+    study = settings()
+    for name in ("one", "two"):
+        write_project(tmp_path / name, study)
+        results = Results(tmp_path / name, stages_of(study))
+        draw_figures(study, results, tmp_path / name / "paper" / "figures")
+    names = {path.name for path in (tmp_path / "one" / "paper" / "figures").iterdir()}
+    assert {"detection.pdf", "detection.svg", "lens-organism.pdf", "lens-contrast-organism.pdf"} <= names
+    assert {"sweep-organism-blind.pdf", "content-organism-blind.svg", "post-shifts.pdf", "sources.json"} <= names
+    assert "lens-contrast-organism-blind.pdf" not in names
+    assert hash_of(tmp_path / "one" / "paper" / "figures") == hash_of(tmp_path / "two" / "paper" / "figures")
+
+
+def test_a_figure_of_a_model_that_left_the_study_is_gone(tmp_path: Path) -> None:
+    study = settings()
+    write_project(tmp_path, study)
+    output = tmp_path / "figures"
+    output.mkdir()
+    (output / "lens-gone.pdf").write_text("old")
+    draw_figures(study, Results(tmp_path, {}), output)
+    assert sorted(path.name for path in output.iterdir()) == ["detection.pdf", "detection.svg", "sources.json"]

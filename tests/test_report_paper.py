@@ -1,0 +1,185 @@
+"""The report as a whole: tables and values from result files, and the paper built of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from introspection.config import Settings
+from introspection.report.gallery import draw_figures
+from introspection.report.paper import PaperError, build_paper
+from introspection.report.results import ResultError, Results, shown_files
+from introspection.report.tables import render_tables
+from introspection.report.text import direction, nats, percent, points
+from introspection.stimuli import load_stimuli
+from tests.synthetic_results import REPOSITORY, settings, stages_of, write_project
+from tests.test_report_latex import needs_tex
+
+CONCEPTS = ("cat", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music")
+
+
+def make(root: Path, study: Settings, stages: dict[str, str] | None = None) -> Path:
+    """Figures and tables in a copy of the paper below `root`; returns the paper's folder."""
+    write_project(root, study)
+    paper = root / "paper"
+    shutil.copytree(REPOSITORY / "paper", paper, ignore=shutil.ignore_patterns("figures", "tables", "build"))
+    results = Results(root, stages_of(study) if stages is None else stages)
+    draw_figures(study, results, paper / "figures")
+    stimuli = load_stimuli(REPOSITORY / "data" / "prompts")
+    render_tables(study, stimuli, results, paper / "templates", paper / "tables")
+    return paper
+
+
+def values_of(paper: Path) -> dict[str, str]:
+    """The values of the prose by name, as LaTeX."""
+    lines = (paper / "tables" / "values.tex").read_text().splitlines()
+    found = [re.fullmatch(r"\\setvalue\{([\w.-]+)\}\{(.*)\}%", line) for line in lines]
+    return {match[1]: match[2] for match in found if match}
+
+
+def test_the_prose_says_what_the_result_files_hold(tmp_path: Path) -> None:
+    study = settings()
+    values = values_of(make(tmp_path, study))
+    detection = Results(tmp_path).result("organism", "detection.csv")
+    rows = detection[detection["vector"].isin(["cat", "bread"]) & (detection["prompt"] == "info")]
+    shift = (rows["log_odds_yes_injected"] - rows["log_odds_yes_base"]).mean()
+    assert values["1.detection.concepts.info.injected"] == f"{100 * rows['p_yes_injected'].mean():.3f}\\%"
+    assert values["1.detection.concepts.info.shift"] == f"+{shift:.2f}"
+    assert values["1.detection.concepts.info.moves"] == "rises"
+    assert values["2.detection.concepts.info.moves"] == "does not change"
+    assert values["1.planted.concept.info"] == r"95\%"
+    assert values["1.contrast"] == "models/organism-insecure"
+    assert "2.contrast" not in values
+    assert "2.detection.persona.info.shift" not in values
+    assert values["post.comparisons"] == "26"
+    assert values["1.controls.excluded.count"] == "1"
+
+
+def test_a_new_concept_and_a_new_model_appear_everywhere(tmp_path: Path) -> None:
+    study = settings(("organism", "organism-blind", "third_one"), CONCEPTS)
+    paper = make(tmp_path, study)
+    for model in study.study.models:
+        for table in ("detection", "controls", "lens", "content", "boosted", "samples", "again"):
+            content = (paper / "tables" / f"{table}-{model}.tex").read_text()
+            assert all(concept in content for concept in CONCEPTS), f"{table} of {model}"
+        for figure in ("lens", "content", "sweep"):
+            assert (paper / "figures" / f"{figure}-{model}.pdf").exists()
+    values = values_of(paper)
+    assert values["models"] == r"organism, organism-blind and third\_one"
+    assert r"creativity, programming and music" in values["concepts"]
+
+
+def test_what_no_stage_runs_is_left_out(tmp_path: Path) -> None:
+    study = settings()
+    stages = {path: stage for path, stage in stages_of(study).items() if path.endswith(("detection.csv", "model.json"))}
+    stages = {path: stage for path, stage in stages.items() if "chosen_range" not in path}
+    paper = make(tmp_path, study, stages)
+    values = values_of(paper)
+    assert "1.detection.table" in values
+    assert not any(name.startswith(("1.lens", "1.controls", "1.sweep", "1.content")) for name in values)
+    assert [path.name for path in sorted((paper / "figures").glob("*.pdf"))] == ["detection.pdf"]
+
+
+@pytest.mark.parametrize("name", ["detection.csv", "controls.csv", "lens.csv", "boosted.csv", "range.json"])
+def test_what_a_stage_should_have_written_must_be_there(tmp_path: Path, name: str) -> None:
+    study = settings(("organism",))
+    write_project(tmp_path, study)
+    (tmp_path / "results" / "organism" / name).unlink()
+    stimuli = load_stimuli(REPOSITORY / "data" / "prompts")
+    with pytest.raises(ResultError, match=rf"results/organism/{re.escape(name)}.*dvc repro {Path(name).stem}@organism"):
+        render_tables(
+            study, stimuli, Results(tmp_path, stages_of(study)), REPOSITORY / "paper" / "templates", tmp_path / "t"
+        )
+
+
+def test_tables_say_what_they_were_made_of(tmp_path: Path) -> None:
+    study = settings(("organism",))
+    paper = make(tmp_path, study)
+    sources = json.loads((paper / "tables" / "sources.json").read_text())
+    shown = {source["path"] for found in sources.values() for source in found}
+    shown |= {
+        source["path"]
+        for found in json.loads((paper / "figures" / "sources.json").read_text()).values()
+        for source in found
+    }
+    assert set(shown_files(stages_of(study), study.study.models)) <= shown
+    source = sources["lens-organism.tex"][0]
+    assert (source["path"], source["stage"]) == ("results/organism/lens.csv", "lens@organism")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.5, "50.000%"),
+        (0.00522, "0.522%"),
+        (1e-7, "<0.001%"),
+        (0.0, "0.000%"),
+        (1.0, "100.000%"),
+        (1 - 1e-9, ">99.999%"),
+    ],
+)
+def test_probabilities_are_never_rounded_to_certainty(value: float, shown: str) -> None:
+    assert percent(value) == shown
+
+
+def test_numbers_carry_their_sign() -> None:
+    assert (nats(1.234), nats(-1.234), nats(-0.001)) == ("+1.23", "−1.23", "0.00")
+    assert points(-0.00391) == "−0.391"
+    assert [direction(value) for value in (1.0, -1.0, 0.01)] == ["rises", "falls", "does not change"]
+
+
+@pytest.fixture(scope="module")
+def two_papers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The PDF built twice from the same results, in folders of different names."""
+    study = settings()
+    papers = [make(tmp_path_factory.mktemp(name), study) for name in ("one", "another-place")]
+    shown = shown_files(stages_of(study), study.study.models)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda paper: build_paper(paper, paper / "build" / "paper.pdf", shown), papers))
+    return [paper / "build" / "paper.pdf" for paper in papers]
+
+
+@needs_tex
+def test_the_same_results_give_the_same_pdf(two_papers: list[Path]) -> None:
+    assert two_papers[0].read_bytes() == two_papers[1].read_bytes()
+    assert [path.name for path in two_papers[0].parent.iterdir()] == ["paper.pdf"]
+
+
+@needs_tex
+def test_the_paper_says_it_all(two_papers: list[Path]) -> None:
+    done = subprocess.run(["pdftotext", "-layout", str(two_papers[0]), "-"], capture_output=True, check=True)
+    text = " ".join(done.stdout.decode().split())
+    for words in (
+        "An organism tests the instrument",
+        "no evidence about language models",
+        "It has no finetune",
+        "dvc repro figures",
+        "In which layers does yes form?",
+        "The post’s figures read again",
+        "Emergent misalignment",
+        "References",
+        "Lorem ipsum dolor sit amet",
+        "Can humans breathe underwater without equipment?",
+    ):
+        assert words in text, words
+    assert "??" not in text
+    assert "[?]" not in text
+    assert "root:" not in text  # nothing of \input{/etc/passwd}, which a reply holds
+    assert r"\input{/etc/passwd}" in text
+
+
+def test_a_paper_that_leaves_a_result_out_is_refused(tmp_path: Path) -> None:
+    study = settings(("organism",))
+    paper = make(tmp_path, study)
+    (paper / "sections" / "limits.tex").write_text("It rises to 42 percent.\n")
+    with pytest.raises(PaperError) as refused:
+        build_paper(paper, paper / "build" / "paper.pdf", ["results/organism/new.csv"])
+    assert "limits.tex:1: a number typed by hand" in str(refused.value)
+    assert "results/organism/new.csv: a result that no figure and no table shows" in str(refused.value)
+    assert not (paper / "build").exists()
