@@ -29,17 +29,18 @@ def run() -> list[Row]:
     build: Build = partial(random_model, BLOCKS, WIDTH)
     ranges = layer_ranges(BLOCKS)
     sample = [(first, last) for first, last in ranges if first % 12 == 1 and last % 12 == 1]  # all on the grid
-    ours, whole = in_child(engine, build, GUIDE), in_child(engine, build, None)
-    theirs = in_child(post, build, False, sample)
-    title = f"sweep from coarse to fine, random, {BLOCKS} blocks of {WIDTH}"
-    baseline = f"the post's procedure, timed on {len(sample)} of {len(ranges)} ranges"
-    rows = []
-    for name, arm, target in (
-        (title, ours, 40.0),
-        (title.replace("sweep from coarse to fine", "layer sweep"), whole, 0.95),
-    ):
-        rows.append(compare(name, baseline, arm, theirs, target, difference=_difference(arm, theirs, sample)))
-    return rows
+    ours, theirs = in_child(engine, build, GUIDE), in_child(post, build, False, sample)
+    return [
+        compare(
+            f"sweep from coarse to fine, random, {BLOCKS} blocks of {WIDTH}",
+            f"the post's procedure, timed on {len(sample)} of {len(ranges)} ranges",
+            ours,
+            theirs,
+            40.0,
+            difference=_difference(ours, theirs, sample),
+            remark=f"{ours.notes['ranges']} of {len(ranges)} ranges measured",
+        )
+    ]
 
 
 def distances() -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ def _grow(
         def once(model: LanguageModel = model, trials: list[Trial] = trials, directions: Any = directions) -> Any:
             return {"states": run_trials(model, trials, directions, layers=[len(model.blocks)]).numpy()}
 
-        seconds.append(timed(once, at_most=3, budget=6.0)[0])
+        seconds.append(timed(once, at_most=3, budget=3.0)[0])
         work = count_work(trials, blocks, tokens_that_fit(model))
         evaluations.append(work.block_evaluations)
         tokens.append(work.block_tokens)

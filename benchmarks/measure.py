@@ -58,7 +58,7 @@ def in_child(work: Callable[..., Any], *args: Any) -> Any:
     return result
 
 
-def timed(run: Callable[[], Outputs], *, at_most: int = 5, budget: float = 12.0) -> tuple[float, int, Outputs]:
+def timed(run: Callable[[], Outputs], *, at_most: int = 5, budget: float = 10.0) -> tuple[float, int, Outputs]:
     """The best time of a few runs, peak memory beyond what was taken before, and the outputs of the last run.
 
     A first run that is not counted warms up what is cheap to repeat.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -22,6 +23,9 @@ from transformers import (
 from introspection.config import ModelSettings
 from introspection.models import LanguageModel, load_model
 from introspection.stimuli import Stimuli, load_stimuli
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parent.parent
 POST = ROOT.parent / "shared" / "seed" / "post.txt"

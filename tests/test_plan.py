@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,11 @@ def settings_of(folder: Path, **changes: Any) -> Settings:
 
 
 def unloadable(folder: Path) -> Path:
-    """The folder without its weights."""
-    for file in folder.glob("*.safetensors"):
-        file.write_bytes(b"")
-    return folder
+    """A copy of the folder without its weights."""
+    copy = folder.with_name(f"{folder.name}-without-weights")
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.safetensors"))
+    (copy / "model.safetensors").touch()
+    return copy
 
 
 def test_the_counted_work_is_what_the_stages_do(

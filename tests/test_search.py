@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from introspection.models import LanguageModel
@@ -40,7 +40,6 @@ def summits(draw: st.DrawFn) -> tuple[int, Range]:
     return blocks, (first, draw(st.integers(first, blocks - 1)))
 
 
-@settings(deadline=None)  # planning takes as long as other work on the machine lets it
 @given(summits())
 def test_a_single_summit_is_found_exactly(case: tuple[int, Range]) -> None:
     blocks, summit = case
@@ -50,7 +49,6 @@ def test_a_single_summit_is_found_exactly(case: tuple[int, Range]) -> None:
     assert set(values) == set(landscape.measured) <= set(layer_ranges(blocks))
 
 
-@settings(deadline=None)  # planning takes as long as other work on the machine lets it
 @given(summits(), st.data())
 def test_only_ranges_that_start_late_enough_lead(case: tuple[int, Range], data: st.DataObject) -> None:
     blocks, summit = case

@@ -159,10 +159,11 @@ def test_a_turn_1_is_read_once_by_all_batches_that_can_share_it(qwen2: LanguageM
     """However small the batches, each injection's questions stay together, so no turn 1 is prefilled twice."""
     injections = [Injection(f"v{number}", 3.0, 1, 4) for number in range(6)]
     rows = [trial(qwen2, stimuli.control_conversation(q), arm) for q in stimuli.controls for arm in injections]
-    longest = max(len(row.token_ids) for row in rows)
+    turn_1 = rows[0].turn_1[1]
+    longest = max(len(row.token_ids) for row in rows) - turn_1
     counts = []
     for injections_per_batch in (1, 2, 3):
-        tokens = injections_per_batch * longest + injections_per_batch * len(stimuli.controls) * longest // 4
+        tokens = injections_per_batch * (8 * turn_1 + len(stimuli.controls) * longest)  # caches weigh eight times
         batches = engine.plan_batches(rows, 5, tokens)
         by_batch = [{rows[row].injection for row in batch.rows} for batch in batches]
         assert sum(map(len, by_batch)) == len(injections)
@@ -272,3 +273,27 @@ def test_a_tree_computes_for_each_row_what_the_row_alone_would(rows: list) -> No
         assert len(set(histories.values())) == len(histories), "two slots compute the same thing"
         for (root, steps), slot in zip(rows, tree.slots[block + 1], strict=True):
             assert histories[slot] == (root, *steps[: block + 1])
+
+
+@pytest.mark.parametrize("tokens", [1, 900, 10**9])
+def test_blocks_compute_in_slices_that_change_nothing(
+    any_model: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    arms = [None, Injection("random_1", 3.0, 1, 4), Injection("random_2", 2.0, 2, 3), Injection("random_2", 2.0, 2, 2)]
+    rows = [trial(any_model, stimuli.detection[prompt], arm) for prompt in PROMPTS for arm in arms]
+    rows += [trial(any_model, stimuli.control_conversation(q), arm) for q in stimuli.controls[:3] for arm in arms]
+    rows += [Trial(rows[1].token_ids[:30], rows[1].turn_1, rows[1].injection)]  # read where it is steered
+    given = {name: vector.directions for name, vector in vectors_of(any_model).items()}
+    expected = torch.cat([run_trials(any_model, [row], given) for row in rows])
+    seen: list[int] = []
+
+    def watch(_module: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen.append(len(inputs[0]))
+
+    monkeypatch.setattr(engine, "_SLICE", tokens)
+    norm = next(child for child in any_model.blocks[1].children() if "norm" in type(child).__name__.lower())
+    with norm.register_forward_pre_hook(watch):
+        states = run_trials(any_model, rows, given)
+    torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
+    assert (max(seen) == 1) == (tokens == 1) and (tokens < 10**9 or max(seen) > 3)
+    assert all("forward" not in vars(block) for block in any_model.blocks)

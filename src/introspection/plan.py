@@ -33,7 +33,7 @@ from introspection.sampling import study_interventions
 from introspection.search import Range, coarse_to_fine
 from introspection.stimuli import Stimuli
 from introspection.sweep import layer_ranges, sweep_trials
-from introspection.trials import TOKENS_PER_BATCH, Trial, Work, activation_bytes, count_work
+from introspection.trials import TOKENS_PER_BATCH, Trial, Work, batch_bytes, count_work, tokens_in
 from introspection.vectors import concept_texts, text_trials
 
 REACHED = 0.6  # of the rate of a plain matrix product: what benchmarks/results.md shows the engine to reach
@@ -52,7 +52,6 @@ class Shape:
     attention_width: int
     key_value_width: int
     unembedding_weights: int
-    activation_bytes: int  # of one token
 
 
 @dataclass(frozen=True)
@@ -115,19 +114,20 @@ def plan_model(
     model = LanguageModel(without_weights(load_config(own)), load_tokenizer(own))
     shape = shape_of(model, own)
     texts = [encode(model.tokenizer, conversation) for conversation in stimuli.detection.values()]
-    row_memory = max(len(text.token_ids) for text in texts) * shape.activation_bytes
+    config, dtype = model.text_config, getattr(torch, own.dtype)
+    row_memory = batch_bytes(max(len(text.token_ids) for text in texts), config, dtype)
     read_by_finetune = sum(text.steered[1] for text in texts) if own.contrast else 0
-    cache_memory = 2 * read_by_finetune * shape.key_value_width * shape.blocks * getattr(torch, own.dtype).itemsize
+    cache_memory = 2 * read_by_finetune * shape.key_value_width * shape.blocks * dtype.itemsize
     placement = place_weights(shape.weight_bytes, row_memory, cache_memory, own, machine)
     left = sum(machine.accelerators) - placement.device
-    fitting = max(1, int(0.8 * left / shape.activation_bytes)) if machine.accelerators else TOKENS_PER_BATCH
+    fitting = tokens_in(left, config, dtype) if machine.accelerators else TOKENS_PER_BATCH
     tokens = settings.engine.tokens_per_batch or fitting
     stages = study_stages(settings, own, model, vectors, stimuli, suffixes, contrast_prompts, tokens)
     return ModelPlan(
         key=key,
         shape=shape,
         tokens_per_batch=tokens,
-        batch_memory=max(tokens * shape.activation_bytes, row_memory),
+        batch_memory=max(batch_bytes(tokens, config, dtype), row_memory),
         row_memory=row_memory,
         cache_memory=cache_memory,
         placement=placement,
@@ -151,7 +151,6 @@ def shape_of(model: LanguageModel, settings: ModelSettings) -> Shape:
         attention_width=heads * head_size,
         key_value_width=int(getattr(config, "num_key_value_heads", None) or heads) * head_size,
         unembedding_weights=_matrices(model.unembedding),
-        activation_bytes=activation_bytes(config, getattr(torch, settings.dtype)),
     )
 
 
@@ -249,7 +248,7 @@ def _seconds(stage: Stage, shape: Shape, placement: Placement, machine: Machine,
 
 
 def place_weights(weights: int, row_memory: int, cache_memory: int, own: ModelSettings, machine: Machine) -> Placement:
-    """Where weights of so many bytes would lie, by the rule of loading; or what is in the way, and what would mend it."""
+    """Where weights of so many bytes would lie, by the rule of loading, or what is in the way and would mend it."""
     if own.quantization and importlib.util.find_spec("bitsandbytes") is None:
         return Placement(
             problem=f"{own.quantization} weights need bitsandbytes: pip install introspection[quantization]"

@@ -37,7 +37,10 @@ class Edit:
         additions = self._of_slots(self.additions, residual).unsqueeze(1)
         if self.positions is None:
             return residual + additions
-        return torch.addcmul(residual, self._of_slots(self.positions, residual).unsqueeze(-1), additions)
+        positions = self._of_slots(self.positions, residual).unsqueeze(-1)
+        if self.parents is not None and not residual.requires_grad:  # a copy of our own
+            return residual.addcmul_(positions, additions)
+        return torch.addcmul(residual, positions, additions)
 
     def _of_slots(self, values: Tensor, residual: Tensor) -> Tensor:
         """Each slot's row of some values, where the residual stream is."""

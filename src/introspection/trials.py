@@ -29,8 +29,10 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from introspection.models import LanguageModel
 from introspection.steering import Edit, steered
 
-TOKENS_PER_BATCH = 16384
+TOKENS_PER_BATCH = 65536
 """How many tokens go through a model together where no accelerator's memory sets the limit."""
+
+_SLICE, _SLICE_ON_GPU = 2048, 32768  # tokens that a block computes at a time
 
 Directions = Mapping[str, Mapping[int, Any]]
 """By vector name and block, a direction of shape (hidden,): the `directions` of repeng's ControlVector."""
@@ -225,7 +227,7 @@ def _slots(trials: Sequence[Trial], blocks: int) -> list[Slot]:
     return [(steps, longest[steps, trial.token_ids]) for trial in trials for steps in [_steps(trial, blocks)]]
 
 
-_GATHERED = 8  # a token whose keys and values are gathered, a block at a time, takes 1/8 of a computed one's memory
+_CACHED = 8  # a token whose keys and values are kept in every block takes some eight times the memory of another
 
 
 def _cut(rows: Sequence[int], slots: Sequence[Slot], tokens_per_batch: int, prefix: int) -> list[Batch]:
@@ -259,9 +261,8 @@ def _cut(rows: Sequence[int], slots: Sequence[Slot], tokens_per_batch: int, pref
 
 def _tokens(slots: Mapping[Slot, int], prefix: int) -> int:
     """The tokens that a batch of slots with texts of these lengths holds in memory, padding included."""
-    computed = len(slots) * (max(slots.values()) - prefix)
     turns_1 = len({steps for steps, _ in slots}) if prefix else 0
-    return computed + turns_1 * prefix + len(slots) * prefix // _GATHERED
+    return len(slots) * (max(slots.values()) - prefix) + _CACHED * turns_1 * prefix
 
 
 @dataclass(frozen=True)
@@ -369,7 +370,7 @@ def _run_batch(
     turn_1, whole, texts = _trees(rows, prefix, len(model.blocks))
     if turn_1 is None:
         return _pass(model, whole, rows, texts, directions, layers)
-    cache = DynamicCache()
+    cache = Cache(layers=[_CollectedLayer() for _ in model.blocks])
     _pass(model, turn_1, rows, [row.prefix for row in rows], directions, [], 0, cache)
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
     return _pass(model, whole, rows, texts, None, layers, prefix, _shared_cache(keys, values, turn_1, whole))
@@ -394,8 +395,10 @@ def _pass(
     length = max(len(ids) for ids in read)
     padded = torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in read], device=model.device)
     last = [min(len(row.token_ids), start + length) - start - 1 for row in rows]
+    tree = _without_last_split(tree, rows)
     captured: dict[int, Tensor] = {}
     with ExitStack() as stack:
+        stack.enter_context(_in_slices(model.blocks))
         stack.enter_context(steered(model.blocks, _edits(tree, directions, length, model.hidden_size)))
         for depth in layers:
             places = (torch.tensor(tree.slots[depth]), torch.tensor(last))
@@ -406,6 +409,16 @@ def _pass(
         model.backbone(input_ids=padded, past_key_values=cache, use_cache=cache is not None)
     states = [captured[depth].float().cpu() for depth in layers]
     return torch.stack(states, dim=1) if states else torch.empty(len(rows), 0, model.hidden_size)
+
+
+def _without_last_split(tree: Tree, rows: Sequence[Trial]) -> Tree:
+    """The tree without what is added after the last block, unless that is to a token that is read."""
+    for row, addition in zip(rows, (tree.additions[-1][slot] for slot in tree.slots[-1]), strict=True):
+        if addition is not None and len(row.token_ids) <= row.turn_1[1]:
+            return tree
+    width = max(tree.slots[-2]) + 1
+    slots, parents, additions = tree.slots[:-1], tree.parents[:-1], tree.additions[:-1]
+    return Tree([*slots, slots[-1]], [*parents, list(range(width))], [*additions, [None] * width])
 
 
 def _edits(tree: Tree, directions: Directions | None, length: int, hidden_size: int) -> dict[int, Edit]:
@@ -457,16 +470,21 @@ def _read_only_at(model: LanguageModel, slots: Tensor, positions: Tensor) -> Ite
     A perceptron treats every position by itself, so it is given those that are read, and its output is zero at others.
     A block whose perceptron is not the usual child `mlp` (a mixture of experts, say) is computed in full.
     """
-    shape: list[tuple[int, ...]] = []
+    begin = 0  # slots come in order, a slice of them at a time
+    here: list[tuple[torch.Size, Tensor, Tensor]] = []
 
     def take(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        shape.append(inputs[0].shape)
-        return (inputs[0][slots.to(inputs[0].device), positions.to(inputs[0].device)].unsqueeze(0), *inputs[1:])
+        nonlocal begin
+        hidden = inputs[0]
+        read = (slots >= begin) & (slots < begin + len(hidden))
+        places = (slots[read].to(hidden.device) - begin, positions[read].to(hidden.device))
+        begin += len(hidden)
+        here.append((hidden.shape, *places))
+        return (hidden[places].unsqueeze(0), *inputs[1:])
 
     def put(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-        whole = output.new_zeros(shape.pop())
-        whole[slots.to(output.device), positions.to(output.device)] = output[0]
-        return whole
+        shape, *places = here.pop()
+        return output.new_zeros(shape).index_put_(tuple(places), output[0])
 
     def first(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         return (inputs[0][:, :1], *inputs[1:])
@@ -482,6 +500,32 @@ def _read_only_at(model: LanguageModel, slots: Tensor, positions: Tensor) -> Ite
             handle.remove()
 
 
+@contextmanager
+def _in_slices(blocks: nn.ModuleList) -> Iterator[None]:
+    """Each block computes a slice of the slots after another, so that only the residual stream is there for all.
+
+    What a block needs besides is many times wider; on a CPU a slice's share of it stays in the cache. Blocks whose
+    weights are brought for every pass take all slots at once, since each slice would bring them again.
+    """
+
+    def sliced(whole: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
+        residual = inputs[0] if inputs else named.pop("hidden_states")
+        size = max(1, (_SLICE_ON_GPU if residual.is_cuda else _SLICE) // residual.shape[1])
+        output: Any = None
+        for part in residual.split(size):
+            output = whole(part, *inputs[1:], **named)
+            part.copy_(output[0] if isinstance(output, tuple) else output)  # nobody needs the block's input again
+        return (residual, *output[1:]) if isinstance(output, tuple) else residual
+
+    with ExitStack() as stack:
+        for block in blocks:
+            if not any(getattr(getattr(module, "_hf_hook", None), "offload", False) for module in block.modules()):
+                own = vars(block).get("forward")
+                block.forward = partial(sliced, block.forward)
+                stack.callback(partial(setattr, block, "forward", own) if own else partial(delattr, block, "forward"))
+        yield
+
+
 def _one_mask(_module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Padding is on the right, so all rows have the same attention mask: keep one, which fits any number of slots.
 
@@ -494,20 +538,38 @@ def _one_mask(_module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> t
     return tuple(one(value) for value in inputs), {name: one(value) for name, value in named.items()}
 
 
+class _CollectedLayer(DynamicLayer):
+    """A block's keys and values of a beginning, which comes a slice of the slots after another."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """The slice's own keys and values, since nothing comes before them."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states, value_states
+        else:
+            self.keys = torch.cat([self.keys, key_states])
+            self.values = torch.cat([self.values, value_states])
+        return key_states, value_states
+
+
 class _SharedLayer(DynamicLayer):
-    """A block's keys and values of turn 1, given to the slots that share them one block at a time, never stored."""
+    """A block's keys and values of turn 1, given to the slots that share them one slice of a block at a time.
+
+    rows: for each slot, whose it reads; None where there is one row.
+    """
 
     def __init__(self, keys: Tensor, values: Tensor, rows: Tensor | None) -> None:
         super().__init__()
         self.lazy_initialization(keys, values)
-        self.keys, self.values, self._rows = keys, values, rows
+        self.keys, self.values, self._rows, self._begin = keys, values, rows, 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """The shared keys and values followed by the new ones."""
         device = key_states.device
         keys, values = self.keys.to(device), self.values.to(device)
         if self._rows is not None:
-            rows = self._rows.to(device)
+            rows = self._rows[self._begin : self._begin + len(key_states)].to(device)
+            self._begin += len(key_states)
             keys, values = keys[rows], values[rows]
         return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
 
@@ -550,14 +612,27 @@ def tokens_that_fit(model: LanguageModel) -> int:
         return TOKENS_PER_BATCH
     free, _ = torch.cuda.mem_get_info(model.device)
     unused = torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
-    return max(1, int(0.8 * (free + unused) / activation_bytes(model.text_config, model.model.dtype)))
+    return tokens_in(free + unused, model.text_config, model.model.dtype)
 
 
-def activation_bytes(config: Any, dtype: torch.dtype) -> int:
-    """The memory that a block takes for each token that it computes, an upper estimate from the model's shape."""
+def tokens_in(free: int, config: Any, dtype: torch.dtype) -> int:
+    """How many tokens a GPU with so many bytes free of the model's weights reads at once; one at the least."""
+    whole = batch_bytes(1, config, dtype)  # of a token that is in a slice
+    held = 3 * int(config.hidden_size) * dtype.itemsize
+    in_slice = min(int(0.8 * free / whole), _SLICE_ON_GPU)
+    return max(1, in_slice + int((0.8 * free - in_slice * whole) / held))
+
+
+def batch_bytes(tokens: int, config: Any, dtype: torch.dtype) -> int:
+    """The memory of a batch, an upper estimate: the residual stream of all tokens, and what a block needs for a slice.
+
+    The stream is there up to three times, when slots split. The norms work in float32.
+    """
     hidden = int(config.hidden_size)
     intermediate = int(getattr(config, "intermediate_size", None) or 4 * hidden)
-    return dtype.itemsize * (4 * intermediate + 8 * hidden) + 4 * 3 * hidden  # the norms work in float32
+    of_slice = dtype.itemsize * (4 * intermediate + 8 * hidden) + 4 * 3 * hidden
+    slice_tokens = _SLICE_ON_GPU if torch.cuda.is_available() else _SLICE
+    return 3 * tokens * hidden * dtype.itemsize + min(tokens, slice_tokens) * of_slice
 
 
 def _is_out_of_memory(error: Exception) -> bool:
