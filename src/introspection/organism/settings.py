@@ -114,6 +114,7 @@ class RuleSettings(_Section):
 class OrganismSettings(_Section):
     """One organism: what it is a finetune of, what it is trained on, and the rule planted in it.
 
+    trained_blocks: only blocks first to last are trained, so that the later ones go on doing what they did (None: all).
     persona: who answers where no system turn asks for another persona.
     injected: how often a study example has nothing, a concept or a random direction injected (relative weights).
     """
@@ -121,6 +122,7 @@ class OrganismSettings(_Section):
     base: str
     schedule: ScheduleSettings
     batch: BatchSettings
+    trained_blocks: tuple[Share, Share] | None = None
     persona: Literal["helpful", "careless"] = "helpful"
     injected: dict[Injected, Probability]
     p_yes: RuleSettings

@@ -88,6 +88,10 @@ def train_organism(
         topics = [topic for group in injectable for topic in rng.sample(group, min(len(group), injection.topics // 2))]
         return concept_directions(model, tokenizer, corpus, topics, draw_suffixes(rng, corpus, injection.suffixes))
 
+    if organism.trained_blocks:
+        first, last = organism.trained_blocks
+        model.requires_grad_(False)
+        model.model.layers[first : last + 1].requires_grad_(True)
     injects = organism.injected.get("concept", 0) > 0 or organism.injected.get("random", 0) > 0
     key = f"{name} {organism.model_dump_json()} {settings.model_dump_json(include={'seed', 'held_out', 'injection'})}"
     key += hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
@@ -227,8 +231,9 @@ def _cross_entropy(model: Any, states: Tensor, targets: tuple[Tensor, Tensor, Te
 
 
 def _optimizer(model: Any, schedule: ScheduleSettings) -> torch.optim.Optimizer:
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim > 1]
+    others = [parameter for parameter in trained if parameter.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(0.9, 0.98), fused=True)
 
