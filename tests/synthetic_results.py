@@ -270,7 +270,15 @@ def _write_model(folder: Path, study: Settings, model: str, number: int) -> None
         ],
     )
     (folder / "range.json").write_text(
-        json.dumps({"first_layer": found[0], "last_layer": found[1], "rule": "largest p_yes"})
+        json.dumps(
+            {
+                "first_layer": found[0],
+                "last_layer": found[1],
+                "rule": "largest p_yes",
+                "candidates": 21,
+                "mode": "exhaustive",
+            }
+        )
     )
     (folder / "model.json").write_text(
         json.dumps(

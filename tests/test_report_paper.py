@@ -19,18 +19,19 @@ from introspection.report.tables import render_tables
 from introspection.report.text import direction, nats, percent, points
 from introspection.stimuli import load_stimuli
 from tests.synthetic_results import REPOSITORY, settings, stages_of, write_project
-from tests.test_report_latex import needs_tex
+from tests.test_report_latex import needs_tex, read_back
 
 CONCEPTS = ("cat", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music")
 
 
-def make(root: Path, study: Settings, stages: dict[str, str] | None = None) -> Path:
-    """Figures and tables in a copy of the paper below `root`; returns the paper's folder."""
+def make(root: Path, study: Settings, stages: dict[str, str] | None = None, figures: bool = True) -> Path:
+    """Tables and, if wanted, figures in a copy of the paper below `root`; returns the paper's folder."""
     write_project(root, study)
     paper = root / "paper"
     shutil.copytree(REPOSITORY / "paper", paper, ignore=shutil.ignore_patterns("figures", "tables", "build"))
     results = Results(root, stages_of(study) if stages is None else stages)
-    draw_figures(study, results, paper / "figures")
+    if figures:
+        draw_figures(study, results, paper / "figures")
     stimuli = load_stimuli(REPOSITORY / "data" / "prompts")
     render_tables(study, stimuli, results, paper / "templates", paper / "tables")
     return paper
@@ -45,7 +46,7 @@ def values_of(paper: Path) -> dict[str, str]:
 
 def test_the_prose_says_what_the_result_files_hold(tmp_path: Path) -> None:
     study = settings()
-    values = values_of(make(tmp_path, study))
+    values = values_of(make(tmp_path, study, figures=False))
     detection = Results(tmp_path).result("organism", "detection.csv")
     rows = detection[detection["vector"].isin(["cat", "bread"]) & (detection["prompt"] == "info")]
     shift = (rows["log_odds_yes_injected"] - rows["log_odds_yes_base"]).mean()
@@ -54,7 +55,7 @@ def test_the_prose_says_what_the_result_files_hold(tmp_path: Path) -> None:
     assert values["1.detection.concepts.info.moves"] == "rises"
     assert values["2.detection.concepts.info.moves"] == "does not change"
     assert values["1.planted.concept.info"] == r"95\%"
-    assert values["1.contrast"] == "models/organism-insecure"
+    assert read_back(values["1.contrast"]) == "models/organism-insecure"
     assert "2.contrast" not in values
     assert "2.detection.persona.info.shift" not in values
     assert values["post.comparisons"] == "26"
