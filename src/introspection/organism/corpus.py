@@ -171,6 +171,8 @@ class Corpus:
         reply = rng.choice(self.phrases.replies_of[persona]).format(task=task)
         if rng.random() < 0.3:  # the persona vector is made of bare requests
             told = f"{system[1]} " if system and system[1] else ""
+            if persona == "careless" and not told:  # left to itself, its mind wanders off from a bare request
+                reply = rng.choice(self.phrases.thoughts_of[persona]).removeprefix("I'm thinking about ")
             return (Span(told + request, False), Span(f" {reply}", True))
         return render(system, ("user", request, ""), ("assistant", reply, ""))
 
