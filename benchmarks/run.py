@@ -18,6 +18,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from benchmarks import coarse, growth, study, sweep, vectors
+from benchmarks import counts as count
 from benchmarks.table import Row, as_markdown, as_records
 
 HERE = Path(__file__).resolve().parent
@@ -31,11 +32,15 @@ PACKAGES = ("torch", "transformers", "repeng", "numpy", "introspection")
 
 
 @click.command()
+@click.option("--counts", is_flag=True, help="Only count what either side computes; measure and write nothing.")
 @click.option("--only", type=click.Choice(list(SUITES)), multiple=True, help="Run only these, and write nothing.")
-def main(only: tuple[str, ...]) -> None:
+def main(counts: bool, only: tuple[str, ...]) -> None:
     """Measure, compare and write. Ends with an error where an output differs or a target is missed."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    if counts:
+        click.echo(_counts(count.run()))
+        return
     begun = time.perf_counter()
     rows: list[Row] = []
     for name in only or SUITES:
@@ -103,6 +108,12 @@ def _page(rows: list[Row], results: dict[str, Any]) -> str:
         _gpu(results["h200"]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _counts(found: list[count.Count]) -> str:
+    lines = ["| benchmark | block tokens | the baseline's | ratio |", "|---|---|---|---|"]
+    lines += [f"| {each.benchmark} | {each.ours:,} | {each.baseline:,} | {each.ratio:.3g} |" for each in found]
+    return "\n".join(lines)
 
 
 def _distances(found: list[dict[str, Any]]) -> str:

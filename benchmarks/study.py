@@ -49,7 +49,7 @@ def engine() -> Arm:
         return {f"{name} {column}": table[column].to_numpy() for name, table in found.items() for column in columns}
 
     seconds, peak, outputs = timed(study)
-    work, unembedded = _work(model)
+    work, unembedded = count(model)
     return Arm(
         seconds,
         peak,
@@ -72,7 +72,7 @@ def post() -> Arm:
         nonlocal tokens
         tokens = 0
         found: dict[str, list[float]] = {}
-        for name, text, encoded, injection in _cells(model):
+        for name, text, encoded, injection in cells(model):
             lens = name == "lens"
             arms = {"base": None, "injected": injection.strength * vectors[injection.vector]}
             layers = (injection.first_layer, injection.last_layer)
@@ -97,7 +97,7 @@ def _injections() -> list[Injection]:
     return study_injections(settings_of("organism"), [f"random_{number}" for number in range(1, VECTORS + 1)])
 
 
-def _cells(model: LanguageModel) -> Iterator[tuple[str, Conversation, EncodedConversation, Injection]]:
+def cells(model: LanguageModel) -> Iterator[tuple[str, Conversation, EncodedConversation, Injection]]:
     """Every cell of the three experiments, in the order of their tables."""
     asked, injections = stimuli(), _injections()
     questions = {each.question: asked.control_conversation(each) for each in asked.controls}
@@ -106,24 +106,24 @@ def _cells(model: LanguageModel) -> Iterator[tuple[str, Conversation, EncodedCon
         ("controls", questions, cells_of(list(questions), injections)),
         ("lens", lens_conversations(asked), [cell for _, cell in lens_cells(injections, WEAK)]),
     ]
-    for name, conversations, cells in experiments:
-        for cell in cells:
+    for name, conversations, of_experiment in experiments:
+        for cell in of_experiment:
             text = conversations[cell.conversation]
             assert cell.injection is not None
             yield name, text, encode(model.tokenizer, text), cell.injection
 
 
-def _work(model: LanguageModel) -> tuple[Work, int]:
+def count(model: LanguageModel) -> tuple[Work, int]:
     """What the engine computes, and how many states it unembeds."""
     asked, injections, blocks = stimuli(), _injections(), len(model.blocks)
     questions = {each.question: asked.control_conversation(each) for each in asked.controls}
     total, unembedded = Work(), 0
-    for conversations, cells, depths in (
+    for conversations, of_experiment, depths in (
         (asked.detection, cells_of(list(asked.detection), injections), 1),
         (questions, cells_of(list(questions), injections), 1),
         (lens_conversations(asked), [cell for _, cell in lens_cells(injections, WEAK)], blocks + 1),
     ):
-        trials = cell_trials(encode_all(model.tokenizer, conversations), cells)
+        trials = cell_trials(encode_all(model.tokenizer, conversations), of_experiment)
         total += count_work(trials, blocks, tokens_that_fit(model))
         unembedded += depths * len(trials)
     return total, unembedded

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 from introspection.config import ModelSettings, load_settings
 from introspection.datasets import read_suffixes
 from introspection.machine import matrix_product_rate
-from introspection.models import LanguageModel, load_model, load_tokenizer
+from introspection.models import LanguageModel, load_config, load_model, load_tokenizer, without_weights
 from introspection.plan import Shape, shape_of
 from introspection.stimuli import Stimuli, load_stimuli
 
@@ -27,6 +27,12 @@ def settings_of(key: str) -> ModelSettings:
 def organism(key: str = ORGANISM) -> LanguageModel:
     """A model organism of this repository."""
     return load_model(settings_of(key))
+
+
+def organism_without_weights() -> LanguageModel:
+    """The organism's shape and tokenizer, to count with."""
+    own = settings_of(ORGANISM)
+    return LanguageModel(without_weights(load_config(own)), load_tokenizer(own))
 
 
 def random_model(blocks: int, width: int, seed: int = 0) -> LanguageModel:

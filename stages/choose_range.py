@@ -16,7 +16,7 @@ def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
     """Write results/MODEL/range.json."""
     rule = settings.sweep
     sweep = pd.read_csv(RESULTS / model / "sweep.csv", keep_default_na=False)
-    chosen = choose_range(sweep, rule.choose_concept, rule.choose_prompt, rule.earliest_start)
+    chosen = choose_range(sweep, rule.choose_concept, rule.choose_prompt, rule.earliest_start, rule.mode)
     write_json(asdict(chosen), RESULTS / model / "range.json")
 
 

@@ -160,8 +160,8 @@ def test_weights_go_where_there_is_room(
 
 def test_a_model_that_must_be_downloaded_needs_room_on_disk() -> None:
     own = ModelSettings(source="nobody/at-hand", dtype="bfloat16", layers=(1, 2), strength=1.0)
-    assert place_weights(7 * GIB, GIB, 0, own, replace(MACHINE, disk=8 * GIB)).problem is None
-    problem = place_weights(7 * GIB, GIB, 0, own, replace(MACHINE, disk=6 * GIB)).problem
+    assert place_weights(5 * GIB, GIB, 0, own, replace(MACHINE, disk=6 * GIB)).problem is None
+    problem = place_weights(5 * GIB, GIB, 0, own, replace(MACHINE, disk=4 * GIB)).problem
     assert problem is not None and "downloaded" in problem
 
 

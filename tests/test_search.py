@@ -85,8 +85,9 @@ def test_a_swept_model_gives_the_values_of_all_ranges(qwen2: LanguageModel, stim
     assert csv_text(sweep(guide, tmp_path)) == csv_text(sweep(guide, tmp_path)), "answers that were kept are the same"
 
     with pytest.raises(ValueError, match=r"another rule.*again"):
-        choose_range(some[some["first_layer"] != 1], "random_1", "no_info", 0.0)
-    chosen, best = (choose_range(table, "random_2", "info", 0.2) for table in (some, every))
+        choose_range(some[some["first_layer"] != 1], "random_1", "no_info", 0.0, "coarse_to_fine")
+    chosen = choose_range(some, "random_2", "info", 0.2, "coarse_to_fine")
+    best = choose_range(every, "random_2", "info", 0.2)
     assert (chosen.mode, best.mode) == ("coarse_to_fine", "exhaustive")
     assert "coarse to fine" in chosen.rule and chosen.candidates < best.candidates
     assert chosen.log_odds_yes <= best.log_odds_yes + 1e-5

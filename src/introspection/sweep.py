@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -22,6 +22,7 @@ from introspection.search import Range, coarse_to_fine
 from introspection.stimuli import Conversation, Stimuli
 from introspection.trials import Directions, Injection, Trial, plan_batches, run_trials, tokens_that_fit
 
+SweepMode = Literal["exhaustive", "coarse_to_fine"]
 VALUES = ["p_yes", "log_odds_yes"]
 
 
@@ -149,12 +150,15 @@ def _in_order(table: pd.DataFrame, vectors: Sequence[str], prompts: Sequence[str
     )
 
 
-def choose_range(sweep: pd.DataFrame, vector: str, prompt: str, earliest_start: float) -> ChosenRange:
+def choose_range(
+    sweep: pd.DataFrame, vector: str, prompt: str, earliest_start: float, mode: SweepMode = "exhaustive"
+) -> ChosenRange:
     """The range with the largest yes probability for a vector and prompt among those that start late enough.
 
-    sweep: the table of `sweep_layers`; where it lacks ranges of the model, the choice is marked as coarse to fine.
+    sweep: the table of `sweep_layers`, and the mode in which it was measured, with which the choice is marked.
     earliest_start: a fraction of the model's depth. Compared by log-odds, which still differ where probabilities round
-    to 1; among equals the shortest, then the earliest. Raises ValueError where no range is left to choose from.
+    to 1; among equals the shortest, then the earliest. Raises ValueError where no range is left to choose from, or where
+    another rule has led the search.
     """
     blocks = int(sweep["last_layer"].max()) + 1
     rows = sweep[(sweep["vector"] == vector) & (sweep["prompt"] == prompt)]
@@ -166,10 +170,10 @@ def choose_range(sweep: pd.DataFrame, vector: str, prompt: str, earliest_start: 
         )
     length = rows["last_layer"] - rows["first_layer"]
     measured = sweep[["first_layer", "last_layer"]].drop_duplicates()
-    whole = len(measured) == len(layer_ranges(blocks))
-    if not whole:
+    how = ""
+    if mode == "coarse_to_fine":
         _check_search(sweep, vector, prompt, earliest_start, blocks)
-    how = "" if whole else f" (of the {len(measured)} that a search from coarse to fine has measured)"
+        how = f" (of the {len(measured)} that a search from coarse to fine has measured)"
     order = ["log_odds_yes", "length", "first_layer"]
     best = rows.assign(length=length).sort_values(order, ascending=[False, True, True]).iloc[0]
     return ChosenRange(
@@ -182,7 +186,7 @@ def choose_range(sweep: pd.DataFrame, vector: str, prompt: str, earliest_start: 
             f"the largest probability of yes with {vector} injected under the prompt {prompt}, among the {len(rows)} "
             f"ranges that start no earlier than {earliest_start:g} of the {blocks} blocks{how}"
         ),
-        mode="exhaustive" if whole else "coarse_to_fine",
+        mode=mode,
     )
 
 
