@@ -157,8 +157,8 @@ def choose_range(
 
     sweep: the table of `sweep_layers`, and the mode in which it was measured, with which the choice is marked.
     earliest_start: a fraction of the model's depth. Compared by log-odds, which still differ where probabilities round
-    to 1; among equals the shortest, then the earliest. Raises ValueError where no range is left to choose from, or where
-    another rule has led the search.
+    to 1; among equals the shortest, then the earliest. Raises ValueError where no range is left, or where another rule
+    has led the search.
     """
     blocks = int(sweep["last_layer"].max()) + 1
     rows = sweep[(sweep["vector"] == vector) & (sweep["prompt"] == prompt)]
