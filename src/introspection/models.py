@@ -254,7 +254,7 @@ def _device_map(settings: ModelSettings) -> str | None:
     return "cuda" if torch.cuda.is_available() else None
 
 
-def _max_memory(settings: ModelSettings, config: Any) -> dict[int | str, int | str] | None:
+def _max_memory(settings: ModelSettings, config: Any) -> dict[Any, Any] | None:
     if settings.max_memory:
         return {**settings.max_memory}
     if _device_map(settings) != "auto" or not torch.cuda.is_available():
