@@ -1,0 +1,135 @@
+"""The pipeline as a whole: which stages a change reruns, and that the committed results are what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+yaml = YAML(typ="rt")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git would hand out, with DVC and without git."""
+    copy = tmp_path_factory.mktemp("project") / "copy"
+    ignore = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", ".work", "__pycache__", "tmp", "cache")
+    shutil.copytree(ROOT, copy, ignore=ignore, symlinks=True)
+    (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+    return copy
+
+
+def dvc(project: Path, *arguments: str) -> str:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def stale(project: Path) -> set[str]:
+    """The stages whose own dependencies or parameters have changed; those after them follow only if outputs change."""
+    status: dict[str, Any] = json.loads(dvc(project, "status", "--json"))
+    changed = {}
+    for stage, entries in status.items():
+        kinds = {kind for entry in entries if isinstance(entry, dict) for kind in entry}
+        if "changed deps" in kinds or "changed command" in entries:
+            changed[stage] = entries
+    return set(changed)
+
+
+def edit(project: Path, key: str, value: Any) -> Callable[[], None]:
+    path = project / "params.yaml"
+    before = path.read_bytes()
+    values = yaml.load(before)
+    *sections, name = key.split(".")
+    section = values
+    for part in sections:
+        section = section[part]
+    section[name] = value
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+    return lambda: path.write_bytes(before) and None
+
+
+INJECTED = {f"{stage}@organism" for stage in ("detection", "controls", "lens", "content", "samples", "chosen-range")}
+
+CHANGES = [
+    ("models.organism.strength", 33, {"model@organism", "sweep@organism", "figures", "tables"} | INJECTED),
+    ("models.organism.layers", [3, 4], {"model@organism", "figures", "tables"} | INJECTED),
+    ("figures.palette", "deep", {"figures"}),
+    ("sweep.earliest_start", 0.5, {"choose-range@organism", "choose-range@organism-blind", "tables"}),
+    ("controls.exclude_above", 0.5, {"control-statistics@organism", "control-statistics@organism-blind", "tables"}),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "expected"), CHANGES)
+def test_a_changed_parameter_reruns_what_reads_it(project: Path, key: str, value: Any, expected: set[str]) -> None:
+    before = stale(project)
+    undo = edit(project, key, value)
+    try:
+        assert stale(project) - before == expected
+    finally:
+        undo()
+
+
+def test_a_changed_strength_leaves_what_the_vectors_depend_on_alone(project: Path) -> None:
+    """`model@organism` runs again, and writes the same bytes: so nothing that depends on them alone runs."""
+    undo = edit(project, "models.organism.strength", 33)
+    written = project / "results" / "organism" / "model.json"
+    before = written.read_bytes()
+    try:
+        dvc(project, "repro", "--single-item", "model@organism")
+        assert written.read_bytes() == before
+        assert "vectors@organism" not in stale(project)
+    finally:
+        undo()
+
+
+def test_a_new_concept_reruns_the_vectors_and_what_shows_it_but_trains_nothing(project: Path) -> None:
+    before = stale(project)
+    undo = edit(project, "study.concepts", ["cat", "bread", "love", "fear", "truth"])
+    try:
+        found = stale(project) - before
+        assert {"vectors@organism", "detection@organism", "figures", "tables"} <= found
+        assert not {stage for stage in found if stage.startswith(("train", "download", "prefill", "published"))}
+    finally:
+        undo()
+
+
+def test_a_changed_prompt_reruns_what_asks_it_and_trains_nothing(project: Path) -> None:
+    before = stale(project)
+    path = project / "data" / "prompts" / "detection.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("Trial 1:", "Trial 2:"), encoding="utf-8")
+    try:
+        found = stale(project) - before
+        stages = ("prefill", "detection", "controls", "lens", "content", "sweep", "chosen-range")
+        models = ("organism", "organism-blind")
+        assert found == {f"{stage}@{model}" for stage in stages for model in models} | {"tables"}
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def test_what_is_committed_is_what_the_lock_file_says(project: Path) -> None:
+    """Of everything that git holds, nothing is out of date; what the DVC cache holds may be missing in a clone."""
+    assert stale(project) == set()
+
+
+def test_the_figures_and_metrics_are_declared(project: Path) -> None:
+    metrics = json.loads(dvc(project, "metrics", "show", "--json"))
+    shown = metrics[""]["data"] if "" in metrics else metrics
+    assert "results/organism/instrument.json" in json.dumps(shown)
+    dvc(project, "plots", "show", "--out", "plots")
+    page = (project / "plots" / "index.html").read_text(encoding="utf-8")
+    assert "<img" in page and "http" not in page.lower().replace("http-equiv", "")
