@@ -132,7 +132,8 @@ def test_probabilities_are_never_rounded_to_certainty(value: float, shown: str) 
 def test_numbers_carry_their_sign() -> None:
     assert (nats(1.234), nats(-1.234), nats(-0.001)) == ("+1.23", "−1.23", "0.00")
     assert points(-0.00391) == "−0.391"
-    assert [direction(value) for value in (1.0, -1.0, 0.01)] == ["rises", "falls", "does not change"]
+    moves = [direction(*pair) for pair in ((1.0, 0.2), (-1.0, -0.2), (0.01, 0.002), (-0.3, -1e-5))]
+    assert moves == ["rises", "falls", "does not change", "does not change"]
 
 
 @pytest.fixture(scope="module")

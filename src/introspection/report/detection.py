@@ -76,10 +76,11 @@ def detection_values(table: pd.DataFrame, settings: Settings) -> dict[str, str]:
             answer = measures.answer(table, vectors, prompt)
             if answer is not None:
                 values |= {f"detection.{group}.{prompt}.{key}": value for key, value in answer_values(answer).items()}
-    shifts = {prompt: measures.answer(table, groups["concepts"], prompt) for prompt in dict.fromkeys(table["prompt"])}
-    ordered = sorted((found.shift, prompt) for prompt, found in shifts.items() if found is not None)
-    if any(text.direction(shift) != text.UNCHANGED for shift, _ in ordered):
-        values["detection.order"] = text.listing([text.prompt_label(prompt) for _, prompt in reversed(ordered)])
+    answers = {prompt: measures.answer(table, groups["concepts"], prompt) for prompt in dict.fromkeys(table["prompt"])}
+    found = [(answer, prompt) for prompt, answer in answers.items() if answer is not None]
+    if any(answer_values(answer)["moves"] != text.UNCHANGED for answer, _ in found):
+        ordered = sorted(found, key=lambda pair: -pair[0].shift)
+        values["detection.order"] = text.listing([text.prompt_label(str(prompt)) for _, prompt in ordered])
     return values
 
 
@@ -91,7 +92,7 @@ def answer_values(answer: measures.Answer) -> dict[str, str]:
         "shift": text.nats(answer.shift),
         "low": text.nats(answer.shift_low),
         "high": text.nats(answer.shift_high),
-        "moves": text.direction(answer.shift),
+        "moves": text.direction(answer.shift, answer.injected - answer.base),
     }
 
 

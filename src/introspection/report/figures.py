@@ -30,6 +30,7 @@ CONDITIONS = ("no_info", "info", "inaccurate_location", "lorem_ipsum", "weak")
 MARKERS = ("o", "s", "D", "^", "v")
 PANEL_COLUMNS = 3
 PAGE_HEIGHT = 8.0  # inches, with the caption's room taken off
+LEAST_SPAN = 0.001  # of a probability axis, so that nothing does not look like something
 FORMATS = ("pdf", "svg")
 
 
@@ -154,6 +155,7 @@ def lens_figure(
             color = colors.get(scenario, (0.4, 0.4, 0.4))
             axis.plot(part["layer"], part["p_yes_base"], color=color, linewidth=0.8, linestyle=(0, (2, 1.5)))
             axis.plot(part["layer"], part["p_yes_injected"], color=color, linewidth=1.2)
+        axis.set_ylim(0, max(LEAST_SPAN, axis.get_ylim()[1]))
         axis.set_title(figure_text(vector_label(vector)), loc="left")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label_edges(panels, "layer", "p(yes), all variants")
@@ -199,7 +201,7 @@ def content_figure(
                 if own:
                     axis.plot(line["layer"], line["p_base"], color=color, linewidth=0.8, linestyle=(0, (2, 1.5)))
                 axis.plot(line["layer"], line["p_injected"], color=color, linewidth=1.3 if own else 0.4)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, max(LEAST_SPAN, axis.get_ylim()[1]))
         axis.set_title(figure_text(vector_label(vector)), loc="left")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     _label_edges(panels, "layer", "p(concept token)")

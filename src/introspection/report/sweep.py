@@ -34,8 +34,8 @@ def render_sweep(renderer: Renderer, settings: Settings, study: Study) -> dict[s
         "sweep.ranges": str(len(sweep[["first_layer", "last_layer"]].drop_duplicates())),
     }
     found = renderer.results.json(range_path)
-    if "candidates" in found and "rule" in found:
-        values |= {"sweep.candidates": str(found["candidates"]), "sweep.rule": str(found["rule"])}
+    if "rule" in found:
+        values["sweep.rule"] = str(found["rule"])
     if found.get("mode") == "coarse_to_fine":
         values["sweep.coarse"] = "yes"
     values |= _again(renderer, settings, study)

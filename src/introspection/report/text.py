@@ -13,7 +13,9 @@ PROMPT_LABELS = {
     "lorem_ipsum": "lorem ipsum",
 }
 UNCHANGED = "does not change"
-UNCHANGED_BELOW = 0.05  # nats: a smaller shift of the log-odds is called no change
+# A change is one that shows on both scales: near zero, log-odds move much where a probability hardly does.
+UNCHANGED_NATS = 0.05
+UNCHANGED_PROBABILITY = 0.0001
 
 
 def prompt_label(prompt: str) -> str:
@@ -70,9 +72,12 @@ def number(value: float) -> str:
     return f"{value:g}".replace("-", "−")
 
 
-def direction(shift: float) -> str:
-    """The verb for what a shift in nats does to a probability: rises, falls or does not change."""
-    if abs(shift) < UNCHANGED_BELOW:
+def direction(shift: float, difference: float) -> str:
+    """The verb for what becomes of a probability: rises, falls or does not change.
+
+    shift: of its log-odds, in nats. difference: of the probability itself.
+    """
+    if abs(shift) < UNCHANGED_NATS or abs(difference) < UNCHANGED_PROBABILITY:
         return UNCHANGED
     return "rises" if shift > 0 else "falls"
 
