@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks import coarse, growth, study, sweep, vectors
 from benchmarks import counts as count
+from benchmarks.measure import BY_PROCESSOR_TIME
 from benchmarks.table import Row, as_markdown, as_records
 
 HERE = Path(__file__).resolve().parent
 SUITES: dict[str, Callable[[], list[Row]]] = {
+    "study": study.run,
+    "vectors": vectors.run,
     "sweep": sweep.run,
     "coarse": coarse.run,
-    "vectors": vectors.run,
-    "study": study.run,
 }
 PACKAGES = ("torch", "transformers", "repeng", "numpy", "introspection")
 
@@ -39,29 +41,38 @@ def main(counts: bool, only: tuple[str, ...]) -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     if counts:
-        click.echo(_counts(count.run()))
+        click.echo(_counts([asdict(each) | {"ratio": each.ratio} for each in count.run()]))
         return
     begun = time.perf_counter()
     rows: list[Row] = []
+    results: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "machine": _machine(),
+        "clock": "processor, one thread" if os.environ.get(BY_PROCESSOR_TIME) else "wall",
+        "versions": {package: version(package) for package in PACKAGES},
+        "counts": [asdict(each) | {"ratio": each.ratio} for each in count.run()],
+        "coarse_to_fine": [],
+        "growth": [],
+        "h200": _of_gpu(),
+    }
+
+    def write() -> None:
+        """After every part, so that what was measured is there if a later one is stopped."""
+        if not only:
+            results["table"], results["seconds"] = as_records(rows), time.perf_counter() - begun
+            _write(HERE / "results.json", json.dumps(results, indent=2) + "\n")
+            _write(HERE / "results.md", _page(rows, results))
+
     for name in only or SUITES:
-        found = SUITES[name]()
-        click.echo(as_markdown(found))
-        rows += found
+        rows += SUITES[name]()
+        write()
+        click.echo(as_markdown(rows))
     if not only:
-        results = {
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "machine": _machine(),
-            "versions": {package: version(package) for package in PACKAGES},
-            "table": as_records(rows),
-            "coarse_to_fine": coarse.distances(),
-            "growth": growth.run(),
-            "h200": _of_gpu(),
-            "seconds": time.perf_counter() - begun,
-        }
-        _write(HERE / "results.json", json.dumps(results, indent=2) + "\n")
-        page = _page(rows, results)
-        _write(HERE / "results.md", page)
-        click.echo(page)
+        results["coarse_to_fine"] = coarse.distances()
+        write()
+        results["growth"] = growth.run()
+        write()
+        click.echo(_page(rows, results))
     wrong = [row for row in rows if row.difference > row.tolerance]
     missed = [row for row in rows if not row.met]
     if wrong:
@@ -94,12 +105,16 @@ def _page(rows: list[Row], results: dict[str, Any]) -> str:
     parts = [
         "# Benchmarks",
         f"Measured by `make bench` in one run of {results['seconds'] / 60:.0f} minutes on {results['date']}: {device}, "
-        f"{machine['threads']} threads, " + ", ".join(f"{name} {number}" for name, number in packages.items()) + ".",
+        f"{machine['threads']} threads, clock: {results['clock']}, "
+        + ", ".join(f"{name} {number}" for name, number in packages.items())
+        + ".",
         "Each row is one model, one set of data and one machine; both sides run in processes of their own, one after "
         "the other, and their outputs are compared: a difference above the tolerance makes the run fail. *By the "
         "counts* is the ratio of the tokens that the model's blocks compute on either side. Peak memory is what was "
         "taken beyond the loaded model. A target below the counts' ratio is 0.95 of it.",
         as_markdown(rows),
+        "## By the counts alone",
+        _counts(results["counts"]),
         "## Coarse to fine: how far its best range is from the best of all",
         _distances(results["coarse_to_fine"]),
         "## How time grows",
@@ -110,9 +125,9 @@ def _page(rows: list[Row], results: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _counts(found: list[count.Count]) -> str:
+def _counts(found: list[dict[str, Any]]) -> str:
     lines = ["| benchmark | block tokens | the baseline's | ratio |", "|---|---|---|---|"]
-    lines += [f"| {each.benchmark} | {each.ours:,} | {each.baseline:,} | {each.ratio:.3g} |" for each in found]
+    lines += ["| {benchmark} | {ours:,} | {baseline:,} | {ratio:.3g} |".format(**each) for each in found]
     return "\n".join(lines)
 
 
