@@ -63,7 +63,7 @@ WRONG = [
     ("study.concepts", [], r"study\.concepts: found \[\]; .*at least 1 item"),
     ("study.concepts", ["cat", "../bread"], r"study\.concepts: .*'\.\./bread' cannot name a vector file"),
     ("study.concepts", ["cat", "persona"], r"study\.concepts: .*'persona' is reserved"),
-    ("study.models", ["organisms"], r"study\.models names 'organisms', which is no key of models: organism, "),
+    ("study.models", ["organisms"], r"study\.models names 'organisms', which is no key of models: .*organism-blind"),
     ("models", {"gpt-4.1": {}}, r"models\.gpt-4\.1\.source: missing"),
     ("sweep.concepts", ["cat", "dog"], r"sweep\.concepts names 'dog', which is not one of study\.concepts"),
     ("sweep.choose_concept", "love", r"sweep: choose_concept 'love' is not among sweep\.concepts"),

@@ -269,7 +269,7 @@ def local_block_count(folder: Path) -> int | None:
 
 
 def _describe(detail: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in detail["loc"]) or "as a whole"
+    key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{key}: unknown key; allowed: {', '.join(_siblings(detail['loc']))}"
     if detail["type"] == "missing":
@@ -277,7 +277,7 @@ def _describe(detail: dict[str, Any]) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["loc"] and not isinstance(detail["input"], dict):
         return f"{key}: found {detail['input']!r}; {message[0].lower()}{message[1:]}"
-    return f"{key}: {message}"
+    return f"{key}: {message}" if key else message
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:
