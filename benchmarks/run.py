@@ -132,6 +132,8 @@ def _counts(found: list[dict[str, Any]]) -> str:
 
 
 def _distances(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "Not measured in this run, which was stopped before."
     lines = [
         "| model | vector | ranges measured | best of all | found | ranges that are better | p(yes) below the best |",
         "|---|---|---|---|---|---|---|",
@@ -145,6 +147,8 @@ def _distances(found: list[dict[str, Any]]) -> str:
 
 
 def _growth(found: list[dict[str, Any]]) -> str:
+    if not found:
+        return "Not measured in this run, which was stopped before."
     lines = ["| what grows | sizes | seconds | exponent of time | exponent of the count |", "|---|---|---|---|---|"]
     for each in found:
         seconds = ", ".join(f"{value:.3g}" for value in each["seconds"])
