@@ -85,14 +85,19 @@ def detection_values(table: pd.DataFrame, settings: Settings) -> dict[str, str]:
 
 
 def answer_values(answer: measures.Answer) -> dict[str, str]:
-    """An answer in words and figures for the prose."""
+    """An answer in words and figures for the prose: `goes` and `goes.to` are what becomes of the probability."""
+    moves = text.direction(answer.shift, answer.injected - answer.base)
+    base, injected = text.percent(answer.base), text.percent(answer.injected)
+    still = moves == text.UNCHANGED
     return {
-        "base": text.percent(answer.base),
-        "injected": text.percent(answer.injected),
+        "base": base,
+        "injected": injected,
+        "goes": f"{moves} ({base} without, {injected} with it)" if still else f"{moves} from {base} to {injected}",
+        "goes.to": f"{moves} ({injected})" if still else f"{moves} to {injected}",
         "shift": text.nats(answer.shift),
         "low": text.nats(answer.shift_low),
         "high": text.nats(answer.shift_high),
-        "moves": text.direction(answer.shift, answer.injected - answer.base),
+        "moves": moves,
     }
 
 
