@@ -74,7 +74,8 @@ def render_provenance(renderer: Renderer, settings: Settings) -> dict[str, str]:
     checks = [path for key in settings.study.models if results.expects(path := f"results/{key}/instrument.json")]
     files = [(path, hashlib.sha256((results.root / path).read_bytes()).hexdigest()) for path in DATA_FILES]
     instruments = [(path.split("/")[1], flatten(results.json(path))) for path in checks]
-    used = settings.model_dump(mode="json", exclude={"models", "organisms"})
+    # how figures look is no number of the study
+    used = settings.model_dump(mode="json", exclude={"models", "organisms", "figures"})
     used["models"] = {key: settings.models[key].model_dump(mode="json") for key in settings.study.models}
     return {
         "provenance.table": renderer.render(
