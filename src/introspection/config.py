@@ -11,9 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from introspection.organism.settings import OrganismsSettings
-
-PROMPTS = ("no_info", "info", "inaccurate_location", "lorem_ipsum")
+from introspection.organism.settings import OrganismsSettings, Prompt
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
@@ -22,7 +20,6 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Block = Annotated[int, Field(strict=True, ge=0)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
 Memory = Annotated[str, Field(strict=True, pattern=r"^\d+(\.\d+)? ?[KMG]i?B$")]  # as accelerate writes it: 20GiB
-Prompt = Literal["no_info", "info", "inaccurate_location", "lorem_ipsum"]
 
 
 class SettingsError(ValueError):
