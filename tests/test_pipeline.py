@@ -38,14 +38,30 @@ def dvc(project: Path, *arguments: str) -> str:
 
 
 def stale(project: Path) -> set[str]:
-    """The stages whose own dependencies or parameters have changed; those after them follow only if outputs change."""
+    """The stages whose own dependencies or parameters have changed; those after them follow only if outputs change.
+
+    What only the DVC cache holds, vectors and the like, is absent from a fresh clone: absent, it is not changed, and
+    neither is a folder that lacks it.
+    """
     status: dict[str, Any] = json.loads(dvc(project, "status", "--json"))
-    changed = {}
-    for stage, entries in status.items():
-        kinds = {kind for entry in entries if isinstance(entry, dict) for kind in entry}
-        if "changed deps" in kinds or "changed command" in entries:
-            changed[stage] = entries
-    return set(changed)
+    changes = {
+        stage: [entry if isinstance(entry, dict) else {entry: {}} for entry in entries]
+        for stage, entries in status.items()
+    }
+    absent = [
+        Path(path)
+        for entries in changes.values()
+        for entry in entries
+        for path, state in entry.get("changed outs", {}).items()
+        if state == "not in cache"
+    ]
+
+    def changed(entry: dict[str, dict[str, Any]]) -> bool:
+        dependencies = entry.get("changed deps", {})
+        here = [path for path in dependencies if not any(each.is_relative_to(path) for each in absent)]
+        return "changed command" in entry or bool(here)
+
+    return {stage for stage, entries in changes.items() if any(map(changed, entries))}
 
 
 def edit(project: Path, key: str, value: Any) -> Callable[[], None]:
