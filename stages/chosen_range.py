@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from common import RESULTS, model_stage, read_directions, read_stimuli, vector_names, write_csv
+from common import RESULTS, model_stage, write_csv
+from injected import read_injected
 
 from introspection.config import ModelSettings, Settings
-from introspection.detection import ask_controls, detect, study_injections
+from introspection.detection import ask_controls, detect
 from introspection.models import load_model
 from introspection.sampling import generate_replies, samples_table, study_interventions
 
@@ -15,25 +16,31 @@ from introspection.sampling import generate_replies, samples_table, study_interv
 @model_stage
 def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
     """Write results/MODEL/chosen_range/{detection,controls,samples}.csv, without the finetune, which has no range."""
-    stimuli, names = read_stimuli(), vector_names(settings, model_settings)
     chosen = json.loads((RESULTS / model / "range.json").read_text(encoding="utf-8"))
     layers = (int(chosen["first_layer"]), int(chosen["last_layer"]))
-    directions = read_directions(model, names)
+    study = read_injected(settings, model, model_settings, layers)
     loaded, batch = load_model(model_settings), settings.engine.tokens_per_batch
-    injections = study_injections(model_settings, names, layers)
     folder = RESULTS / model / "chosen_range"
     detection = detect(
-        loaded, stimuli, stimuli.detection, injections, directions, tokens_per_batch=batch, progress="detection"
+        loaded,
+        study.stimuli,
+        study.stimuli.detection,
+        study.injections,
+        study.directions,
+        tokens_per_batch=batch,
+        progress="detection",
     )
     write_csv(detection, folder / "detection.csv")
-    controls = ask_controls(loaded, stimuli, injections, directions, tokens_per_batch=batch, progress="controls")
+    controls = ask_controls(
+        loaded, study.stimuli, study.injections, study.directions, tokens_per_batch=batch, progress="controls"
+    )
     write_csv(controls, folder / "controls.csv")
     interventions = study_interventions(model_settings, settings.study.concepts, layers)
     replies = generate_replies(
         loaded,
-        stimuli.top_of_mind,
+        study.stimuli.top_of_mind,
         interventions,
-        directions,
+        study.directions,
         **settings.samples.model_dump(),
         seed=settings.study.seed,
     )

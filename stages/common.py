@@ -1,4 +1,7 @@
-"""What every stage does: read the parameters, find its files, say what is wrong in a line, write whole files."""
+"""What every stage does: read the parameters, find its files, say what is wrong in a line, write whole files.
+
+No model library is loaded here, so that a stage that reads result files alone starts at once.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,11 @@ from typing import Any
 
 import click
 import pandas as pd
-from transformers.utils import logging as transformers_logging
 
 from introspection.config import ModelSettings, Settings, SettingsError, load_settings
 from introspection.organism.corpus import Corpus, load_corpus
 from introspection.stimuli import Stimuli, load_stimuli
 from introspection.tables import csv_text
-from introspection.vectors import load_vector
 
 PARAMS = Path("params.yaml")
 PROMPTS = Path("data/prompts")
@@ -25,6 +26,7 @@ ORGANISM = Path("data/organism")
 SUFFIXES = Path("data/raw/suffixes.json")
 CONTRAST_PROMPTS = Path("data/raw/contrast_prompts.csv")
 RESULTS = Path("results")
+PAPER = Path("paper")
 
 # What a user can mend: bad parameters, missing files, models out of reach, numbers that are not finite.
 _EXPLAINED = (ValueError, OSError, RuntimeError, ArithmeticError)
@@ -47,8 +49,7 @@ def stage(function: Callable[..., None]) -> click.Command:
                 raise
             raise click.ClickException(f"{error} (INTROSPECTION_TRACEBACK=1 shows where)") from error
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     return click.command()(run)
 
 
@@ -85,11 +86,6 @@ def vector_names(settings: Settings, model: ModelSettings) -> list[str]:
 def random_names(settings: Settings) -> list[str]:
     """The names of the random directions."""
     return [f"random_{number}" for number in range(1, settings.study.random_directions + 1)]
-
-
-def read_directions(model: str, names: list[str]) -> dict[str, Any]:
-    """The directions of vectors that the stage `vectors` wrote, by name and block."""
-    return {name: load_vector(RESULTS / model / "vectors" / f"{name}.gguf").directions for name in names}
 
 
 def write_csv(table: pd.DataFrame, path: Path, may_be_empty: Sequence[str] = ("strength",)) -> None:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from common import RESULTS, model_stage, read_directions, read_stimuli, vector_names, write_csv, write_json
+from common import RESULTS, model_stage, write_csv, write_json
+from injected import read_injected, read_prefills
 
 from introspection.config import ModelSettings, Settings
 from introspection.content import concept_tokens, report_content
-from introspection.detection import study_injections
-from introspection.finetune import load_prefills
 from introspection.models import load_model
 
 
 @model_stage
 def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
     """Write results/MODEL/content.csv, boosted.csv and content_tokens.json."""
-    stimuli, names = read_stimuli(), vector_names(settings, model_settings)
-    directions = read_directions(model, names)
-    prefills = load_prefills(RESULTS / model / "finetune_turn_1.safetensors")
+    study = read_injected(settings, model, model_settings)
     loaded = load_model(model_settings)
     tokens = concept_tokens(loaded, settings.study.concepts)
     report = report_content(
         loaded,
-        stimuli,
+        study.stimuli,
         tokens,
-        study_injections(model_settings, names),
-        directions,
-        prefills,
+        study.injections,
+        study.directions,
+        read_prefills(model),
         boosted=settings.content.boosted_tokens,
         tokens_per_batch=settings.engine.tokens_per_batch,
         progress="content",

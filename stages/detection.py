@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from common import RESULTS, model_stage, read_directions, read_stimuli, vector_names, write_csv
+from common import RESULTS, model_stage, write_csv
+from injected import read_injected, read_prefills
 
 from introspection.config import ModelSettings, Settings
-from introspection.detection import detect, study_injections
-from introspection.finetune import load_prefills
+from introspection.detection import detect
 from introspection.models import load_model
 
 
 @model_stage
 def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
     """Write results/MODEL/detection.csv."""
-    stimuli, names = read_stimuli(), vector_names(settings, model_settings)
-    directions = read_directions(model, names)
-    prefills = load_prefills(RESULTS / model / "finetune_turn_1.safetensors")
+    study = read_injected(settings, model, model_settings)
     table = detect(
         load_model(model_settings),
-        stimuli,
-        stimuli.detection,
-        study_injections(model_settings, names),
-        directions,
-        prefills,
+        study.stimuli,
+        study.stimuli.detection,
+        study.injections,
+        study.directions,
+        read_prefills(model),
         tokens_per_batch=settings.engine.tokens_per_batch,
         progress="detection",
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from report_common import PAPER, open_results, report_stage
+from common import PAPER, stage
+from report_common import open_results
 
 from introspection.config import Settings
 from introspection.report.gallery import draw_figures
 
 
-@report_stage
+@stage
 def main(settings: Settings) -> None:
     """Write paper/figures."""
     draw_figures(settings, open_results(settings), PAPER / "figures")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from report_common import PAPER, open_results, report_stage
+from common import PAPER, stage
+from report_common import open_results
 
 from introspection.config import Settings
 from introspection.report.paper import build_paper
 from introspection.report.results import shown_files
 
 
-@report_stage
+@stage
 def main(settings: Settings) -> None:
     """Write paper/build/paper.pdf."""
     shown = shown_files(open_results(settings).stages, settings.study.models)

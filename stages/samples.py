@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from common import RESULTS, model_stage, read_directions, read_stimuli, write_csv
+from common import RESULTS, model_stage, read_stimuli, write_csv
+from injected import read_directions
 
 from introspection.cells import FINETUNE
 from introspection.config import ModelSettings, Settings

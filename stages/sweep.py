@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from common import RESULTS, model_stage, read_directions, read_stimuli, write_csv
+from common import RESULTS, model_stage, read_stimuli, write_csv
+from injected import read_directions
 
 import introspection
 from introspection.config import ModelSettings, Settings

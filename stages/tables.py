@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from report_common import PAPER, PROMPTS, open_results, report_stage
+from common import PAPER, read_stimuli, stage
+from report_common import open_results
 
 from introspection.config import Settings
 from introspection.report.tables import render_tables
-from introspection.stimuli import load_stimuli
 
 
-@report_stage
+@stage
 def main(settings: Settings) -> None:
     """Write paper/tables."""
-    render_tables(settings, load_stimuli(PROMPTS), open_results(settings), PAPER / "templates", PAPER / "tables")
+    render_tables(settings, read_stimuli(), open_results(settings), PAPER / "templates", PAPER / "tables")
 
 
 if __name__ == "__main__":

@@ -174,6 +174,7 @@ def test_weights_that_do_not_fit_are_read_from_disk_once_per_pass(
     assert small.device == torch.device("cpu")
 
     trials, directions = study_trials(whole, stimuli)
+    monkeypatch.setattr("introspection.trials._SLICE", 1000)  # several slices a pass
     readings = Readings(monkeypatch)
     states = run_trials(small, trials, directions, tokens_per_batch=4000)
     work = count_work(trials, 12, 4000)

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import importlib.util
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -275,6 +275,21 @@ def resident(settings: ModelSettings) -> Iterator[LanguageModel]:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+@contextmanager
+def weights_in_place(block: nn.Module) -> Iterator[None]:
+    """Bring a block's weights that lie in host memory or on disk, once for all that is computed inside the context.
+
+    accelerate's hooks bring them for every call of a module; meanwhile they are set aside.
+    """
+    with ExitStack() as stack:
+        for module in block.modules():
+            if getattr(getattr(module, "_hf_hook", None), "offload", False):
+                stack.enter_context(align_module_device(module))
+                stack.callback(setattr, module, "forward", module.forward)
+                module.forward = vars(module)["_old_forward"]
+        yield
 
 
 def _quantization(settings: ModelSettings) -> Any:

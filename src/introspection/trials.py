@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from introspection.models import LanguageModel
+from introspection.models import LanguageModel, weights_in_place
 from introspection.steering import Edit, steered
 
 TOKENS_PER_BATCH = 65536
@@ -504,25 +504,24 @@ def _read_only_at(model: LanguageModel, slots: Tensor, positions: Tensor) -> Ite
 def _in_slices(blocks: nn.ModuleList) -> Iterator[None]:
     """Each block computes a slice of the slots after another, so that only the residual stream is there for all.
 
-    What a block needs besides is many times wider; on a CPU a slice's share of it stays in the cache. Blocks whose
-    weights are brought for every pass take all slots at once, since each slice would bring them again.
+    What a block needs besides is many times wider; on a CPU a slice's share of it stays in the cache.
     """
 
-    def sliced(whole: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
+    def sliced(block: nn.Module, whole: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
         residual = inputs[0] if inputs else named.pop("hidden_states")
         size = max(1, (_SLICE_ON_GPU if residual.is_cuda else _SLICE) // residual.shape[1])
         output: Any = None
-        for part in residual.split(size):
-            output = whole(part, *inputs[1:], **named)
-            part.copy_(output[0] if isinstance(output, tuple) else output)  # nobody needs the block's input again
+        with weights_in_place(block):
+            for part in residual.split(size):
+                output = whole(part, *inputs[1:], **named)
+                part.copy_(output[0] if isinstance(output, tuple) else output)  # nobody needs the block's input again
         return (residual, *output[1:]) if isinstance(output, tuple) else residual
 
     with ExitStack() as stack:
         for block in blocks:
-            if not any(getattr(getattr(module, "_hf_hook", None), "offload", False) for module in block.modules()):
-                own = vars(block).get("forward")
-                block.forward = partial(sliced, block.forward)
-                stack.callback(partial(setattr, block, "forward", own) if own else partial(delattr, block, "forward"))
+            own = vars(block).get("forward")
+            block.forward = partial(sliced, block, block.forward)
+            stack.callback(partial(setattr, block, "forward", own) if own else partial(delattr, block, "forward"))
         yield
 
 
