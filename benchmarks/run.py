@@ -1,4 +1,7 @@
-"""Run all benchmarks and write their table: benchmarks/results.md, and benchmarks/results.json with every figure."""
+"""Run all benchmarks and write their tables.
+
+benchmarks/results.md shows them all, benchmarks/results.json has every figure, and the README the main table.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,11 @@ from transformers.utils import logging as transformers_logging
 from benchmarks import coarse, growth, study, sweep, vectors
 from benchmarks import counts as count
 from benchmarks.measure import BY_PROCESSOR_TIME
-from benchmarks.table import Row, as_markdown, as_records
+from benchmarks.table import Row, as_markdown, as_records, summary
 
 HERE = Path(__file__).resolve().parent
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- written by make bench -->\n", "<!-- end -->\n"
 SUITES: dict[str, Callable[[], list[Row]]] = {
     "study": study.run,
     "vectors": vectors.run,
@@ -62,6 +67,7 @@ def main(counts: bool, only: tuple[str, ...]) -> None:
             results["table"], results["seconds"] = as_records(rows), time.perf_counter() - begun
             _write(HERE / "results.json", json.dumps(results, indent=2) + "\n")
             _write(HERE / "results.md", _page(rows, results))
+            _write(README, _with_table(README.read_text(encoding="utf-8"), summary(rows)))
 
     for name in only or SUITES:
         rows += SUITES[name]()
@@ -79,6 +85,13 @@ def main(counts: bool, only: tuple[str, ...]) -> None:
         raise click.ClickException("other outputs than the baseline's: " + "; ".join(row.benchmark for row in wrong))
     if missed:
         raise click.ClickException("targets missed: " + "; ".join(row.benchmark for row in missed))
+
+
+def _with_table(page: str, table: str) -> str:
+    """The page with this table between its two marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}\n\n{END}{after}"
 
 
 def _machine() -> dict[str, Any]:
@@ -113,6 +126,10 @@ def _page(rows: list[Row], results: dict[str, Any]) -> str:
         "counts* is the ratio of the tokens that the model's blocks compute on either side. Peak memory is what was "
         "taken beyond the loaded model. A target below the counts' ratio is 0.95 of it.",
         as_markdown(rows),
+        "What limits a row: the floor is the time that the counted matrix products would take at the rate of a plain "
+        "one of the same width, and the share says how near the engine comes to it; the rest goes to norms, softmax, "
+        "splitting slots, tokenizing and planning. A ratio above that of the counts says that the baseline's many "
+        "small passes come less near.",
         "## By the counts alone",
         _counts(results["counts"]),
         "## Coarse to fine: how far its best range is from the best of all",
@@ -143,6 +160,10 @@ def _distances(found: list[dict[str, Any]]) -> str:
             f"| {each['model']} | {each['vector']} | {each['measured']} of {each['ranges']} | {each['best']} | "
             f"{each['found']} | {each['better_ranges']} | {each['p_yes_below_best']:.2g} |"
         )
+    lines += [
+        "",
+        "What is added after the last block leaves no key or value, so ranges that differ in it alone are equal.",
+    ]
     return "\n".join(lines)
 
 

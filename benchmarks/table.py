@@ -69,8 +69,17 @@ def compare(
     )
 
 
+def summary(rows: Sequence[Row]) -> str:
+    """The table of the README: what was measured against what, and how many times faster it was."""
+    lines = ["| | against | times faster | target | largest difference |", "|---|---|---|---|---|"]
+    for row in rows:
+        ratio = f"{row.ratio:.3g}" + ("" if row.met else " (missed)")
+        lines.append(f"| {row.benchmark} | {row.baseline} | {ratio} | {row.target:.3g} | {row.difference:.1e} |")
+    return "\n".join(lines)
+
+
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The table of the README."""
+    """The whole table of benchmarks/results.md."""
     head = (
         "| benchmark | baseline | time | baseline's | ratio | by the counts | target | largest difference | "
         "share of a matrix product's rate | peak memory | baseline's |"

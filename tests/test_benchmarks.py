@@ -67,7 +67,10 @@ def test_the_page_shows_everything_that_was_measured(monkeypatch: pytest.MonkeyP
         "what": "concepts", "sizes": [1, 2], "seconds": [1.0, 2.0], "exponent_of_time": 1.0,
         "exponent_of_block_tokens": 0.9,
     }  # fmt: skip
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Before\n\n{run.BEGIN}\n| an old table |\n\n{run.END}\nAfter.\n")
     monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "README", readme)
     monkeypatch.setattr(run, "SUITES", {"sweep": lambda: [row]})
     monkeypatch.setattr(run.coarse, "distances", lambda: [distance])
     monkeypatch.setattr(run.growth, "run", lambda: [growth])
@@ -75,6 +78,9 @@ def test_the_page_shows_everything_that_was_measured(monkeypatch: pytest.MonkeyP
     page, results = (tmp_path / "results.md").read_text(), json.loads((tmp_path / "results.json").read_text())
     for shown in ("a benchmark", "a baseline", "6 of 10", "[1, 3]", "0.25", "concepts", "0.90", "Not measured"):
         assert shown in page
+    shown_first = readme.read_text()
+    assert "| a benchmark | a baseline | 10 | 2 | 0.0e+00 |" in shown_first and "an old table" not in shown_first
+    assert shown_first.startswith("# Before\n") and shown_first.endswith("\nAfter.\n")
     assert results["date"] in page and results["versions"]["torch"] in page and results["machine"]["cores"] >= 1
     measured = {"device": "H", "date": "d", "rows": [{"what": "sweep of ranges", "seconds": 50.0, "share": 0.75}]}
     (tmp_path / "h200.json").write_text(json.dumps(measured))

@@ -9,6 +9,7 @@ import weakref
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import cpu_offload
@@ -17,7 +18,8 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer
 
 from introspection.chat import encode
-from introspection.config import ContrastSettings, ModelSettings, SettingsError
+from introspection.config import ContrastSettings, ModelSettings, SettingsError, load_settings
+from introspection.detection import detect
 from introspection.models import (
     LanguageModel,
     ModelError,
@@ -32,8 +34,9 @@ from introspection.models import (
 from introspection.readout import read_answers
 from introspection.stimuli import Stimuli
 from introspection.trials import Injection, Trial, count_work, run_trials
-from introspection.vectors import random_vectors
-from tests.conftest import load, save_model
+from introspection.vectors import concept_vectors, random_vectors
+from tests.conftest import ROOT, load, save_model
+from tests.reference import two_phase_logits
 
 
 def settings_for(source: object, **changes: object) -> ModelSettings:
@@ -226,6 +229,31 @@ def test_packed_weights_take_the_memory_of_their_bits(folders: dict[str, Path]) 
     sizes = [weight_bytes(whole, settings_for(folders["qwen2"], quantization=q)) for q in (None, "8bit", "4bit")]
     linear = sum(weight.numel() for name, weight in whole.named_parameters() if "proj.weight" in name)
     assert sizes == [4 * whole.num_parameters(), sizes[0] - 3 * linear, sizes[0] - 4 * linear + linear * 4.5 / 8]
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_packed_weights_answer_as_the_two_phase_procedure_on_the_same(stimuli: Stimuli, quantization: str) -> None:
+    """And nearly as the whole weights do. Packed maps round what goes through them, not alike in every batch."""
+    own = load_settings(ROOT / "params.yaml").models["organism"]
+    own = own.model_copy(update={"source": str(ROOT / own.source), "revision": None})
+    whole, packed = load_model(own), load_model(own.model_copy(update={"quantization": quantization}))
+    maps = [module for module in packed.blocks.modules() if isinstance(module, torch.nn.Linear)]
+    assert maps and all(module.weight.dtype in (torch.int8, torch.uint8) for module in maps)
+    suffixes = json.loads((ROOT / "data" / "builtin" / "suffixes.json").read_text(encoding="utf-8"))[:100]
+    vectors = dict(concept_vectors(whole, stimuli, ["cat"], suffixes))
+    directions = {name: vector.directions for name, vector in vectors.items()}
+    cat = Injection("cat", own.strength, *own.layers)
+    tables = [
+        detect(model, stimuli, stimuli.detection, [cat], directions)[["p_yes_base", "p_yes_injected"]].to_numpy()
+        for model in (whole, packed)
+    ]
+    expected = []
+    for conversation in stimuli.detection.values():
+        for strength in (0.0, own.strength):
+            logits = two_phase_logits(packed, conversation, vectors["cat"], strength, own.layers)
+            expected.append(float(logits.softmax(-1)[packed.token(" yes")]))
+    np.testing.assert_allclose(tables[1].ravel(), expected, atol=0.01)
+    np.testing.assert_allclose(tables[1], tables[0], atol=0.05)
 
 
 def test_quantization_without_its_library_says_what_to_install(

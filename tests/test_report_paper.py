@@ -62,6 +62,14 @@ def test_the_prose_says_what_the_result_files_hold(tmp_path: Path) -> None:
     assert values["1.controls.excluded.count"] == "1"
 
 
+def test_packed_weights_are_marked(tmp_path: Path) -> None:
+    study = settings()
+    study.models["organism"] = study.models["organism"].model_copy(update={"quantization": "4bit"})
+    values = values_of(make(tmp_path, study, figures=False))
+    assert values["1.quantization"] == "4 bits"
+    assert "2.quantization" not in values
+
+
 def test_a_new_concept_and_a_new_model_appear_everywhere(tmp_path: Path) -> None:
     study = settings(("organism", "organism-blind", "third_one"), CONCEPTS)
     paper = make(tmp_path, study)

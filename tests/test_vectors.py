@@ -19,7 +19,16 @@ from introspection.datasets import read_suffixes
 from introspection.finetune import finetune_prefills, load_prefills, persona_vector, save_prefills
 from introspection.models import LanguageModel
 from introspection.stimuli import Stimuli
-from introspection.vectors import concept_vectors, load_vector, principal_direction, random_vectors, save_vector
+from introspection.trials import Trial, count_work
+from introspection.vectors import (
+    concept_texts,
+    concept_vectors,
+    load_vector,
+    principal_direction,
+    random_vectors,
+    save_vector,
+    text_trials,
+)
 from tests.conftest import ROOT, load, save_model
 
 SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[:60]
@@ -42,6 +51,20 @@ def test_concept_vectors_equal_those_that_repeng_trains(any_model: LanguageModel
         for block in range(1, len(any_model.blocks)):
             assert ours.directions[block].dtype == np.float32
             assert np.dot(ours.directions[block], theirs.directions[block]) > 0.999, (concept, block)
+
+
+def test_what_all_texts_begin_with_is_read_once(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    texts = concept_texts(qwen2.tokenizer, stimuli, "cat", SUFFIXES)
+    trials = text_trials(qwen2.tokenizer, texts)
+    opening = qwen2.tokenizer(generation_prompt(qwen2.tokenizer, stimuli.concept_prompt("cat")))["input_ids"]
+    (shared,) = {trial.prefix for trial in trials}
+    assert list(shared) == opening[: len(shared)] and len(shared) >= len(opening) - 1  # the last may grow into a suffix
+    longest, blocks = max(len(trial.token_ids) for trial in trials) - len(shared), 5
+    work = count_work(trials, blocks, 10**6)
+    openings = work.passes // 2  # each batch has a pass for it
+    assert work.block_tokens <= blocks * (openings * len(shared) + len(texts) * longest)
+    assert work.block_tokens < count_work([Trial(trial.token_ids) for trial in trials], blocks, 10**6).block_tokens / 2
+    assert count_work(text_trials(qwen2.tokenizer, texts[:1]), blocks, 10**6).passes == 1
 
 
 def test_a_second_run_gives_the_same_bytes(qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path) -> None:

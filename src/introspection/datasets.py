@@ -82,7 +82,7 @@ DATA_SETS = {
             name="suffixes",
             parameter="data.suffixes",
             builtin="suffixes.json",
-            url_path="vgel/repeng/0ba7196/notebooks/data/all_truncated_outputs.json",
+            url_path="vgel/repeng/0ba7196d81f7c5de28b1159c9d1732440afd97ce/notebooks/data/all_truncated_outputs.json",
             sha256="c87990913b839fa792b751b532a8f9abc372770bf4d34a1de358a3a233edb6e5",
             read=read_suffixes,
         ),

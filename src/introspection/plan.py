@@ -253,8 +253,6 @@ def place_weights(weights: int, row_memory: int, cache_memory: int, own: ModelSe
         return Placement(
             problem=f"{own.quantization} weights need bitsandbytes: pip install introspection[quantization]"
         )
-    if own.quantization and not machine.accelerators:
-        return Placement(problem=f"{own.quantization} weights need a GPU, and there is none")
     if not _is_here(own) and weights > machine.disk:
         return Placement(
             problem=f"its {size(weights)} must be downloaded, and the disk has room for {size(machine.disk)}"

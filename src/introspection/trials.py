@@ -248,7 +248,7 @@ def _cut(rows: Sequence[int], slots: Sequence[Slot], tokens_per_batch: int, pref
     for row, slot in sorted(zip(rows, slots, strict=True), key=order):
         grown = held | {slot: len(slot[1])} if slot not in held else held
         too_many = _tokens(grown, prefix) > tokens_per_batch
-        padded = not prefix and 5 * min(grown.values()) < 4 * max(grown.values())
+        padded = 5 * min(grown.values()) < 4 * max(grown.values())
         if batch and grown is not held and (too_many or padded):
             batches.append(Batch(tuple(batch), prefix))
             batch, grown = [], {slot: len(slot[1])}

@@ -32,8 +32,8 @@ def concept_vectors(
 ) -> Iterator[tuple[str, ControlVector]]:
     """For each concept, the direction between being asked to talk about it and about anything (the study's vectors).
 
-    The model reads `Please talk about {concept}.` up to the reply and then a suffix; only the last token's residual
-    stream is used. The states of the negative side are computed once for all concepts.
+    The model reads `Please talk about {concept}.` up to the reply, once, and then each suffix; only the last token's
+    residual stream is used. The states of the negative side are computed once for all concepts.
     """
 
     def states(concept: str) -> Tensor:
@@ -52,8 +52,11 @@ def concept_texts(tokenizer: Any, stimuli: Stimuli, concept: str, suffixes: Sequ
 
 
 def text_trials(tokenizer: Any, texts: Sequence[str]) -> list[Trial]:
-    """Plain texts, nothing injected."""
-    return [Trial(tuple(tokenizer(text)["input_ids"])) for text in texts]
+    """Plain texts, nothing injected. The tokens that all begin with stand for turn 1, which is read once."""
+    rows = [tuple(tokenizer(text)["input_ids"]) for text in texts]
+    before_last = min((len(row) - 1 for row in rows), default=0)
+    shared = next((place for place in range(before_last) if len({row[place] for row in rows}) > 1), before_last)
+    return [Trial(row, (0, shared)) for row in rows]
 
 
 def contrast(model: LanguageModel, positive: Tensor, negative: Tensor) -> ControlVector:

@@ -85,6 +85,8 @@ def model_values(study: Study) -> dict[str, str]:
         "strength": text.number(model.strength),
         "dtype": model.dtype,
     }
+    if model.quantization:
+        values["quantization"] = {"8bit": "8 bits", "4bit": "4 bits"}[model.quantization]
     if study.organism:
         values["organism"] = study.organism
     if model.contrast:
