@@ -12,12 +12,14 @@ from benchmarks.subjects import organism, plan_shape, product_rate, random_model
 from benchmarks.sweep import NAME, PROMPT, STRENGTH, Build, post
 from benchmarks.table import Row, compare
 from introspection.chat import encode
+from introspection.engine.batches import Work, count_work
+from introspection.engine.memory import tokens_that_fit
+from introspection.engine.trial import Directions
 from introspection.models import LanguageModel
 from introspection.plan import floating_point_operations
 from introspection.search import Range, coarse_to_fine
 from introspection.stimuli import Conversation
 from introspection.sweep import Guide, choose_range, layer_ranges, sweep_layers, sweep_trials
-from introspection.trials import Directions, Work, count_work, tokens_that_fit
 from introspection.vectors import concept_vectors, random_vectors
 
 BLOCKS, WIDTH = 64, 128

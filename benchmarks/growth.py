@@ -10,9 +10,12 @@ import numpy as np
 from benchmarks.measure import in_child, timed
 from benchmarks.subjects import random_model, stimuli
 from introspection.cells import cell_trials, cells_of, encode_all
+from introspection.engine.batches import count_work
+from introspection.engine.memory import tokens_that_fit
+from introspection.engine.trial import Injection, Trial
 from introspection.models import LanguageModel
 from introspection.sweep import layer_ranges, sweep_trials
-from introspection.trials import Injection, Trial, count_work, run_trials, tokens_that_fit
+from introspection.trials import run_trials
 from introspection.vectors import random_vectors
 
 WIDTH, BLOCKS, STRENGTH = 128, 16, 4.0

@@ -26,12 +26,15 @@ from introspection.cells import cell_trials, cells_of, encode_all
 from introspection.chat import encode
 from introspection.config import ModelSettings
 from introspection.detection import ask_controls, detect
+from introspection.engine.batches import Work, count_work
+from introspection.engine.memory import tokens_that_fit
+from introspection.engine.trial import Injection, Trial
 from introspection.machine import matrix_product_rate
 from introspection.models import LanguageModel
 from introspection.plan import Shape, floating_point_operations, shape_of
 from introspection.stimuli import Stimuli
 from introspection.sweep import layer_ranges, sweep_layers, sweep_trials
-from introspection.trials import Injection, Trial, Work, count_work, prefill, run_prefilled, tokens_that_fit
+from introspection.trials import prefill, run_prefilled
 from introspection.vectors import concept_texts, concept_vectors, random_vectors, text_trials
 
 LARGE = {

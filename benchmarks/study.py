@@ -15,11 +15,13 @@ from benchmarks.table import Row, compare
 from introspection.cells import Cell, cell_trials, cells_of, encode_all
 from introspection.chat import EncodedConversation, encode
 from introspection.detection import ask_controls, detect, study_injections
+from introspection.engine.batches import Work, count_work
+from introspection.engine.memory import tokens_that_fit
+from introspection.engine.trial import Injection
 from introspection.lens import lens_cells, lens_conversations, yes_lens, yes_variants
 from introspection.models import LanguageModel
 from introspection.plan import floating_point_operations
 from introspection.stimuli import Conversation
-from introspection.trials import Injection, Work, count_work, tokens_that_fit
 from introspection.vectors import random_vectors
 
 VECTORS = 9

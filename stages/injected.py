@@ -9,9 +9,10 @@ from common import RESULTS, read_stimuli, vector_names
 
 from introspection.config import ModelSettings, Settings
 from introspection.detection import study_injections
+from introspection.engine.cache import Prefill
+from introspection.engine.trial import Injection
 from introspection.finetune import load_prefills
 from introspection.stimuli import Stimuli
-from introspection.trials import Injection, Prefill
 from introspection.vectors import load_vector
 
 

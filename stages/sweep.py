@@ -40,7 +40,8 @@ def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
 
 def _identity(model: str) -> str:
     """Which model this is, and which code."""
-    code = sorted(Path(introspection.__file__).parent.glob("*.py"))
+    package = Path(introspection.__file__).parent
+    code = sorted([*package.glob("*.py"), *package.glob("engine/*.py")])
     return "\n".join(path.read_text(encoding="utf-8") for path in (RESULTS / model / "model.json", *code))
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from introspection.chat import encode
 from introspection.detection import READOUT, ask_controls
+from introspection.engine.trial import Injection
 from introspection.models import LanguageModel
 from introspection.statistics import control_statistics
 from introspection.stimuli import Stimuli
-from introspection.trials import Injection, prefill
+from introspection.trials import prefill
 from introspection.vectors import random_vectors
 from tests.reference import two_phase_logits
 

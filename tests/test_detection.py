@@ -12,11 +12,12 @@ from tokenizers import Tokenizer
 
 from introspection.config import ModelSettings
 from introspection.detection import READOUT, detect, study_injections
+from introspection.engine.cache import Prefill
+from introspection.engine.trial import Injection
 from introspection.finetune import finetune_prefills, load_prefills, save_prefills
 from introspection.models import LanguageModel
 from introspection.readout import bfloat16_softmax, log_odds, read_answers
 from introspection.stimuli import Stimuli
-from introspection.trials import Injection, Prefill
 from introspection.vectors import random_vectors
 from tests.conftest import load, save_model
 from tests.reference import two_phase_logits

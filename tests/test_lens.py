@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from introspection.chat import encode
 from introspection.content import concept_tokens, report_content, token_text
+from introspection.engine.trial import Injection
 from introspection.lens import SCENARIOS, token_probabilities, yes_lens, yes_variants
 from introspection.models import LanguageModel
 from introspection.stimuli import Stimuli
 from introspection.tables import csv_text
-from introspection.trials import Injection, prefill
+from introspection.trials import prefill
 from introspection.vectors import random_vectors
 from tests.conftest import load
 from tests.reference import two_phase_lens

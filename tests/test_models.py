@@ -20,6 +20,8 @@ from tokenizers import Tokenizer
 from introspection.chat import encode
 from introspection.config import ContrastSettings, ModelSettings, SettingsError, load_settings
 from introspection.detection import detect
+from introspection.engine.batches import count_work
+from introspection.engine.trial import Injection, Trial
 from introspection.models import (
     LanguageModel,
     ModelError,
@@ -33,7 +35,7 @@ from introspection.models import (
 )
 from introspection.readout import read_answers
 from introspection.stimuli import Stimuli
-from introspection.trials import Injection, Trial, count_work, run_trials
+from introspection.trials import run_trials
 from introspection.vectors import concept_vectors, random_vectors
 from tests.conftest import ROOT, load, save_model
 from tests.reference import two_phase_logits
@@ -177,7 +179,7 @@ def test_weights_that_do_not_fit_are_read_from_disk_once_per_pass(
     assert small.device == torch.device("cpu")
 
     trials, directions = study_trials(whole, stimuli)
-    monkeypatch.setattr("introspection.trials._SLICE", 1000)  # several slices a pass
+    monkeypatch.setattr("introspection.engine.memory.SLICE", 1000)  # several slices a pass
     readings = Readings(monkeypatch)
     states = run_trials(small, trials, directions, tokens_per_batch=4000)
     work = count_work(trials, 12, 4000)

@@ -17,12 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from introspection.config import ModelSettings, Settings, load_settings
 from introspection.datasets import read_contrast_prompts, read_suffixes
 from introspection.detection import ask_controls, detect, study_injections
+from introspection.engine.batches import Work
 from introspection.lens import yes_lens
 from introspection.machine import Machine, matrix_product_rate, measure_machine
 from introspection.plan import Placement, floating_point_operations, place_weights, plan_model
 from introspection.stimuli import Stimuli
 from introspection.sweep import sweep_layers
-from introspection.trials import Work
 from introspection.vectors import concept_vectors, random_vectors
 from tests.conftest import ROOT, load, save_model
 

@@ -13,10 +13,10 @@ from repeng import ControlModel
 
 from introspection.chat import encode
 from introspection.config import ModelSettings
+from introspection.engine.trial import Injection
 from introspection.models import LanguageModel
 from introspection.sampling import Intervention, generate_replies, samples_table, study_interventions
 from introspection.stimuli import Stimuli
-from introspection.trials import Injection
 from introspection.vectors import random_vectors
 from tests.conftest import load
 

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from introspection.engine.batches import block_evaluations
+from introspection.engine.trial import Injection, Trial
 from introspection.models import LanguageModel
 from introspection.search import Range, coarse_to_fine
 from introspection.stimuli import Stimuli
 from introspection.sweep import Guide, choose_range, layer_ranges, sweep_layers
 from introspection.tables import csv_text
-from introspection.trials import Injection, Trial, block_evaluations
 from introspection.vectors import random_vectors
 
 

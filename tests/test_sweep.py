@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from introspection import sweep as module
+from introspection.engine.batches import block_evaluations, plan_batches
+from introspection.engine.trial import Injection, Trial
 from introspection.models import LanguageModel
 from introspection.stimuli import Stimuli
 from introspection.sweep import choose_range, layer_ranges, sweep_layers
 from introspection.tables import csv_text
-from introspection.trials import Injection, Trial, block_evaluations, plan_batches
 from introspection.vectors import random_vectors
 from tests.conftest import load
 from tests.reference import two_phase_logits

@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from repeng import ControlVector
 from tokenizers import Tokenizer
 
-from introspection import trials as engine
+from introspection import trials as running
 from introspection.cells import Cell, cell_trials, cells_of, encode_all
 from introspection.chat import encode
+from introspection.engine.batches import Tree, block_evaluations, count_work, plan_batches, plan_tree
+from introspection.engine.trial import Injection, Trial
 from introspection.lens import lens_cells, lens_conversations
 from introspection.models import LanguageModel
 from introspection.stimuli import Conversation, Stimuli
-from introspection.trials import Injection, NotFiniteError, Trial, plan_tree, prefill, run_prefilled, run_trials
+from introspection.trials import NotFiniteError, prefill, run_prefilled, run_trials
 from introspection.vectors import random_vectors
 from tests.reference import two_phase_logits
 
@@ -118,15 +120,15 @@ def test_a_batch_that_does_not_fit_is_halved(
     vectors, ran = vectors_of(qwen2), []
     rows = [trial(qwen2, stimuli.detection["info"], Injection("random_1", s, 1, 3)) for s in (1.0, 2.0, 3.0, 4.0, 5.0)]
     expected = final_logits(qwen2, rows, vectors)
-    forward = engine._pass
+    forward = running.read_tree
 
-    def small_memory(model: LanguageModel, tree: engine.Tree, *args: object, **named: object) -> torch.Tensor:
+    def small_memory(model: LanguageModel, tree: Tree, *args: object, **named: object) -> torch.Tensor:
         if max(tree.widths) > 2:
             raise torch.OutOfMemoryError("out of memory")
         ran.append(max(tree.widths))
         return forward(model, tree, *args, **named)
 
-    monkeypatch.setattr(engine, "_pass", small_memory)
+    monkeypatch.setattr(running, "read_tree", small_memory)
     torch.testing.assert_close(final_logits(qwen2, rows, vectors), expected, atol=1e-5, rtol=1e-5)
     assert ran and max(ran) <= 2
 
@@ -139,7 +141,7 @@ def test_the_sweep_of_all_ranges_needs_the_counted_block_evaluations() -> None:
     for blocks in (4, 8, 16):
         ranges = [(i, j) for i in range(1, blocks) for j in range(i, blocks)]
         rows = [Trial((5, 6), (0, 1), None)] + [Trial((5, 6), (0, 1), Injection("v", 1.0, i, j)) for i, j in ranges]
-        counted = engine.block_evaluations(rows, blocks, tokens_per_batch=10**9)
+        counted = block_evaluations(rows, blocks, tokens_per_batch=10**9)
         assert counted == blocks + math.comb(blocks, 3)
 
 
@@ -152,7 +154,7 @@ def test_questions_after_the_same_turn_1_read_it_once(qwen2: LanguageModel, stim
     ]
     # One slot up to and with block 1, then random_1's and the other's, which random_2 joins after block 2.
     turn_1 = 1 + 1 + 2 + 2 + 2
-    assert engine.block_evaluations(rows, 5, tokens_per_batch=10**9) == turn_1 + 6 * turn_1
+    assert block_evaluations(rows, 5, tokens_per_batch=10**9) == turn_1 + 6 * turn_1
 
 
 def test_a_turn_1_is_read_once_by_all_batches_that_can_share_it(qwen2: LanguageModel, stimuli: Stimuli) -> None:
@@ -164,7 +166,7 @@ def test_a_turn_1_is_read_once_by_all_batches_that_can_share_it(qwen2: LanguageM
     counts = []
     for injections_per_batch in (1, 2, 3):
         tokens = injections_per_batch * (8 * turn_1 + len(stimuli.controls) * longest)  # caches weigh eight times
-        batches = engine.plan_batches(rows, 5, tokens)
+        batches = plan_batches(rows, 5, tokens)
         by_batch = [{rows[row].injection for row in batch.rows} for batch in batches]
         assert sum(map(len, by_batch)) == len(injections)
         counts.append(len(batches))
@@ -177,7 +179,7 @@ def test_a_text_that_begins_another_is_read_from_its_pass(any_model: LanguageMod
     lengths = [len(whole.token_ids), start + 1, start + 7, start + 7, start]
     rows = [Trial(whole.token_ids[:length], whole.turn_1, whole.injection) for length in lengths]
     rows += [Trial(row.token_ids[:9]) for row in rows]  # nothing injected, and no more than the shared beginning
-    assert engine.block_evaluations(rows, 5, tokens_per_batch=10**9) == 5 + 5
+    assert block_evaluations(rows, 5, tokens_per_batch=10**9) == 5 + 5
     given = {name: vector.directions for name, vector in vectors_of(any_model).items()}
     together = run_trials(any_model, rows, given)
     for row, states in zip(rows, together, strict=True):
@@ -204,7 +206,7 @@ def test_counted_work_is_what_the_model_computes(qwen2: LanguageModel, stimuli: 
     run_trials(qwen2, rows, directions(vectors_of(qwen2)), tokens_per_batch=4000)
     for hook in hooks:
         hook.remove()
-    work = engine.count_work(rows, 5, 4000)
+    work = count_work(rows, 5, 4000)
     assert [work.passes] * 5 == [len(shapes) for shapes in seen]
     assert work.block_evaluations == sum(slots for shapes in seen for slots, _ in shapes)
     assert work.block_tokens == sum(slots * length for shapes in seen for slots, length in shapes)
@@ -221,7 +223,7 @@ def test_the_experiments_need_the_counted_block_evaluations(qwen2: LanguageModel
     injections = [Injection(f"v{number}", 2.0, first, last) for number in range(vectors)]
 
     def evaluations(conversations: dict[str, Conversation], cells: list[Cell]) -> int:
-        return engine.block_evaluations(cell_trials(encode_all(qwen2.tokenizer, conversations), cells), blocks, 10**9)
+        return block_evaluations(cell_trials(encode_all(qwen2.tokenizer, conversations), cells), blocks, 10**9)
 
     def of_a_text(arms: int) -> int:
         return (first + 1) + (blocks - first - 1) * (arms + 1)
@@ -290,7 +292,7 @@ def test_blocks_compute_in_slices_that_change_nothing(
     def watch(_module: object, inputs: tuple[torch.Tensor, ...]) -> None:
         seen.append(len(inputs[0]))
 
-    monkeypatch.setattr(engine, "_SLICE", tokens)
+    monkeypatch.setattr("introspection.engine.memory.SLICE", tokens)
     norm = next(child for child in any_model.blocks[1].children() if "norm" in type(child).__name__.lower())
     with norm.register_forward_pre_hook(watch):
         states = run_trials(any_model, rows, given)

@@ -16,10 +16,11 @@ from tokenizers import Tokenizer
 from introspection.chat import generation_prompt
 from introspection.config import ContrastSettings, ModelSettings
 from introspection.datasets import read_suffixes
+from introspection.engine.batches import count_work
+from introspection.engine.trial import Trial
 from introspection.finetune import finetune_prefills, load_prefills, persona_vector, save_prefills
 from introspection.models import LanguageModel
 from introspection.stimuli import Stimuli
-from introspection.trials import Trial, count_work
 from introspection.vectors import (
     concept_texts,
     concept_vectors,

@@ -10,9 +10,11 @@ import pandas as pd
 from torch import Tensor
 
 from introspection.chat import EncodedConversation, encode
+from introspection.engine.cache import Prefill
+from introspection.engine.trial import Directions, Injection, Trial
 from introspection.models import LanguageModel
 from introspection.stimuli import Conversation
-from introspection.trials import Directions, Injection, Prefill, Trial, run_prefilled, run_trials
+from introspection.trials import run_prefilled, run_trials
 
 FINETUNE = "finetune"
 

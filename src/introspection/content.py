@@ -10,11 +10,12 @@ import torch
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from introspection.cells import Readings, cell_columns, cells_of, run_cells
+from introspection.engine.cache import Prefill
+from introspection.engine.trial import Directions, Injection
 from introspection.lens import both_arms, by_layer
 from introspection.models import LanguageModel
 from introspection.readout import log_odds
 from introspection.stimuli import Stimuli
-from introspection.trials import Directions, Injection, Prefill
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import pandas as pd
 
 from introspection.cells import cell_columns, cells_of, run_cells
 from introspection.config import ModelSettings
+from introspection.engine.cache import Prefill
+from introspection.engine.trial import Directions, Injection
 from introspection.models import LanguageModel
 from introspection.readout import read_answers
 from introspection.stimuli import Conversation, Stimuli
-from introspection.trials import Directions, Injection, Prefill
 
 READOUT = [
     f"{name}_{arm}{rounding}"

@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 
 from introspection.chat import encode
 from introspection.config import ModelSettings
+from introspection.engine.cache import Prefill
 from introspection.models import LanguageModel, resident
 from introspection.stimuli import Conversation
-from introspection.trials import Prefill, prefill
+from introspection.trials import prefill
 from introspection.vectors import contrast, last_token_states
 
 

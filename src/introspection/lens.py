@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from introspection.cells import Cell, Readings, cell_columns, run_cells
+from introspection.engine.cache import Prefill
+from introspection.engine.trial import Directions, Injection
 from introspection.models import LanguageModel, ModelError
 from introspection.stimuli import Conversation, Stimuli
-from introspection.trials import Directions, Injection, Prefill
 
 WEAK = "weak"
 SCENARIOS = {"info": "info", "no_info": "no_info", "inaccurate_location": "inaccurate_location", WEAK: "info"}

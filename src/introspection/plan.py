@@ -19,6 +19,9 @@ from introspection.cells import cell_trials, cells_of, encode_all
 from introspection.chat import encode
 from introspection.config import ModelSettings, Settings
 from introspection.detection import study_injections
+from introspection.engine.batches import Work, count_work
+from introspection.engine.memory import TOKENS_PER_BATCH, batch_bytes, tokens_in
+from introspection.engine.trial import Trial
 from introspection.lens import lens_cells, lens_conversations
 from introspection.machine import Machine
 from introspection.models import (
@@ -33,7 +36,6 @@ from introspection.sampling import study_interventions
 from introspection.search import Range, coarse_to_fine
 from introspection.stimuli import Stimuli
 from introspection.sweep import layer_ranges, sweep_trials
-from introspection.trials import TOKENS_PER_BATCH, Trial, Work, batch_bytes, count_work, tokens_in
 from introspection.vectors import concept_texts, text_trials
 
 REACHED = 0.6  # of the rate of a plain matrix product: what benchmarks/results.md shows the engine to reach

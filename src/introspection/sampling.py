@@ -17,10 +17,10 @@ from introspection.cells import FINETUNE
 from introspection.chat import encode
 from introspection.config import ModelSettings
 from introspection.detection import PERSONA
+from introspection.engine.trial import Directions, Injection
 from introspection.models import LanguageModel, ModelError
 from introspection.steering import Edit, steered
 from introspection.stimuli import Conversation
-from introspection.trials import Directions, Injection
 
 
 @dataclass(frozen=True)

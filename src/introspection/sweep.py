@@ -16,11 +16,14 @@ import torch
 from tqdm import tqdm
 
 from introspection.chat import EncodedConversation, encode
+from introspection.engine.batches import plan_batches
+from introspection.engine.memory import tokens_that_fit
+from introspection.engine.trial import Directions, Injection, Trial
 from introspection.models import LanguageModel
 from introspection.readout import read_answers
 from introspection.search import Range, coarse_to_fine
 from introspection.stimuli import Conversation, Stimuli
-from introspection.trials import Directions, Injection, Trial, plan_batches, run_trials, tokens_that_fit
+from introspection.trials import run_trials
 
 SweepMode = Literal["exhaustive", "coarse_to_fine"]
 VALUES = ["p_yes", "log_odds_yes"]

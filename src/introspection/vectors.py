@@ -14,9 +14,10 @@ from repeng import ControlVector
 from torch import Tensor
 
 from introspection.chat import generation_prompt
+from introspection.engine.trial import Trial
 from introspection.models import LanguageModel
 from introspection.stimuli import Stimuli
-from introspection.trials import Trial, run_trials
+from introspection.trials import run_trials
 
 Float = NDArray[np.float32]
 

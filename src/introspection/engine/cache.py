@@ -1,0 +1,82 @@
+"""Keys and values of turn 1: collected, kept, and given to the rows that share them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+from introspection.engine.batches import Tree, first_rows
+
+
+@dataclass(frozen=True)
+class Prefill:
+    """The keys and values of a beginning of a conversation, each of shape (1, heads, length, head size) per block."""
+
+    token_ids: tuple[int, ...]
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+
+class CollectedLayer(DynamicLayer):
+    """A block's keys and values of a beginning, which comes a slice of the slots after another."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """The slice's own keys and values, since nothing comes before them."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.keys, self.values = key_states, value_states
+        else:
+            self.keys = torch.cat([self.keys, key_states])
+            self.values = torch.cat([self.values, value_states])
+        return key_states, value_states
+
+
+class SharedLayer(DynamicLayer):
+    """A block's keys and values of turn 1, given to the slots that share them one slice of a block at a time.
+
+    rows: for each slot, whose it reads; None where there is one row.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, rows: Tensor | None) -> None:
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values, self._rows, self._begin = keys, values, rows, 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """The shared keys and values followed by the new ones."""
+        device = key_states.device
+        keys, values = self.keys.to(device), self.values.to(device)
+        if self._rows is not None:
+            rows = self._rows[self._begin : self._begin + len(key_states)].to(device)
+            self._begin += len(key_states)
+            keys, values = keys[rows], values[rows]
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+
+
+class GrowingCache(Cache):
+    """A cache that begins with another model's keys and values and keeps the new ones."""
+
+    def __init__(self, layers: list[SharedLayer]) -> None:
+        super().__init__(layers=layers)
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The keys and values up to the new ones, which from now on belong to the cache."""
+        layer = self.layers[layer_idx]
+        layer.keys, layer.values = layer.update(key_states, value_states)
+        return layer.keys, layer.values
+
+
+def shared_cache(keys: Sequence[Tensor], values: Sequence[Tensor], start: Tree, whole: Tree) -> Cache:
+    """For each block, which slot of turn 1's tree each slot of the whole rows' tree reads."""
+    layers = []
+    for block, (k, v) in enumerate(zip(keys, values, strict=True)):
+        rows = torch.tensor([start.slots[block][row] for row in first_rows(whole.slots[block])])
+        layers.append(SharedLayer(k, v, rows))
+    return Cache(layers=layers)
