@@ -72,7 +72,8 @@ def _coarse(name: str, model: LanguageModel) -> Count:
 def _vectors(model: LanguageModel) -> Count:
     blocks, ours, theirs = len(model.blocks), 0, 0
     for side in (*vectors.CONCEPTS, stimuli().anything):
-        trials = text_trials(model.tokenizer, concept_texts(model.tokenizer, stimuli(), side, suffixes()))
+        texts = concept_texts(model.tokenizer, stimuli(), side, suffixes())
+        trials = text_trials(model.tokenizer, texts, templated=True)
         ours += count_work(trials, blocks, tokens_that_fit(model)).block_tokens
         read = sum(len(trial.token_ids) for trial in trials) * blocks
         theirs += read * (len(vectors.CONCEPTS) if side == stimuli().anything else 1)

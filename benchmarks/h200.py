@@ -156,7 +156,7 @@ class _Counted:
     def vectors(self) -> float:
         sides = (*CONCEPTS, self.asked.anything)
         texts = (concept_texts(self.tokenizer, self.asked, side, suffixes()) for side in sides)
-        return sum(self._of(text_trials(self.tokenizer, of_side)) for of_side in texts)
+        return sum(self._of(text_trials(self.tokenizer, of_side, templated=True)) for of_side in texts)
 
     def detection_and_controls(self) -> float:
         questions = {each.question: self.asked.control_conversation(each) for each in self.asked.controls}

@@ -51,7 +51,8 @@ def engine(build: Callable[[], LanguageModel]) -> Arm:
     seconds, peak, outputs = timed(train)
     work = Work()
     for side in (*CONCEPTS, stimuli().anything):
-        trials = text_trials(model.tokenizer, concept_texts(model.tokenizer, stimuli(), side, suffixes()))
+        texts = concept_texts(model.tokenizer, stimuli(), side, suffixes())
+        trials = text_trials(model.tokenizer, texts, templated=True)
         work += count_work(trials, len(model.blocks), tokens_that_fit(model))
     operations = floating_point_operations(work, plan_shape(model))
     return Arm(seconds, peak, outputs, work.block_tokens, operations, product_rate(model))

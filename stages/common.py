@@ -59,12 +59,25 @@ def model_stage(function: Callable[..., None]) -> click.Command:
     def run(settings: Settings, model: str) -> None:
         if model not in settings.models:
             raise SettingsError(f"{PARAMS}: models has no key {model!r}; it has {', '.join(settings.models)}")
-        function(settings, model, settings.models[model])
+        function(settings, model, _pinned(model, settings.models[model]))
 
     run.__doc__ = function.__doc__
     command = stage(run)
     command.params.append(click.Argument(["model"]))
     return command
+
+
+def _pinned(model: str, own: ModelSettings) -> ModelSettings:
+    """The model at the commit of the hub that the stage `model` found, so that all stages load the same."""
+    path = RESULTS / model / "model.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if (found.get("source"), found.get("revision")) == (own.source, own.revision) and found.get("commit"):
+        own = own.model_copy(update={"revision": found["commit"]})
+    finetune, contrast = found.get("contrast") or {}, own.contrast
+    asked = (contrast.source, contrast.revision) if contrast else None
+    if contrast and (finetune.get("source"), finetune.get("revision")) == asked and finetune.get("commit"):
+        own = own.model_copy(update={"contrast": contrast.model_copy(update={"revision": finetune["commit"]})})
+    return own
 
 
 def read_stimuli() -> Stimuli:

@@ -11,6 +11,7 @@ from introspection.models import identity
 @model_stage
 def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
     """Write results/MODEL/model.json."""
+    model_settings = settings.models[model]  # not the commit found before
     contrast = identity(model_settings.finetune()) if model_settings.contrast else None
     write_json(identity(model_settings) | {"contrast": contrast}, RESULTS / model / "model.json")
 

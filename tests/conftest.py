@@ -12,6 +12,7 @@ from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
     GemmaConfig,
+    GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
@@ -64,6 +65,7 @@ FAMILIES = {
     "mistral": (MistralConfig(**_SHAPE, **_GROUPED, sliding_window=64), CHATML),
     "phi3": (Phi3Config(**_SHAPE, **_GROUPED, pad_token_id=0), CHATML),
     "gpt_neox": (GPTNeoXConfig(**_SHAPE), CHATML),
+    "gpt2": (GPT2Config(n_embd=32, n_layer=5, n_head=4, n_positions=4096, initializer_range=0.15), CHATML),
 }
 
 

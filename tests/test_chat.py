@@ -93,3 +93,14 @@ def test_injected_turns_must_be_next_to_each_other(tokenizer: Tokenizer) -> None
     turns = [Turn(role=r, content="x", injected=i) for r, i in (("user", True), ("assistant", False), ("user", True))]
     with pytest.raises(ChatTemplateError, match="turn 3"):
         encode(with_template(tokenizer, CHATML), turns)
+
+
+def test_the_token_that_begins_every_text_is_not_steered(tokenizer: Tokenizer, stimuli: Stimuli) -> None:
+    """Neither where the template has a system turn nor where it has none."""
+    for template in (NO_SYSTEM, HEADERS):
+        loaded = with_template(tokenizer, template)
+        loaded.bos_token = "<|begin|>"
+        encoded = encode(loaded, stimuli.detection["info"])
+        assert encoded.token_ids[0] == loaded.bos_token_id
+        assert encoded.steered[0] >= 1
+        assert loaded.bos_token_id not in encoded.token_ids[slice(*encoded.steered)]

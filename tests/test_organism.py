@@ -256,7 +256,9 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(corpus, organisms, t
                     _interrupt_after(3, patch)
                     train(models, work)
                 assert not (models / name).exists()
+                assert list(work.glob("*.pt"))
             logs[run, name] = train(models, work)
+            assert not list(work.glob("*.pt"))  # another training begins anew
     for name in ("base", "small"):
         files = {path.name: path.read_bytes() for path in (tmp_path / "whole" / name).iterdir()}
         assert files == {path.name: path.read_bytes() for path in (tmp_path / "resumed" / name).iterdir()}

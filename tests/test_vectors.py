@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from repeng import ControlVector, DatasetEntry
 from sklearn.decomposition import PCA
 from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from introspection.chat import generation_prompt
 from introspection.config import ContrastSettings, ModelSettings
@@ -32,7 +33,9 @@ from introspection.vectors import (
 )
 from tests.conftest import ROOT, load, save_model
 
-SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[:60]
+SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[
+    :59
+]  # odd: where as many pairs point either way, a sign is arbitrary
 CONCEPTS = ["cat", "bread"]
 
 
@@ -56,7 +59,7 @@ def test_concept_vectors_equal_those_that_repeng_trains(any_model: LanguageModel
 
 def test_what_all_texts_begin_with_is_read_once(qwen2: LanguageModel, stimuli: Stimuli) -> None:
     texts = concept_texts(qwen2.tokenizer, stimuli, "cat", SUFFIXES)
-    trials = text_trials(qwen2.tokenizer, texts)
+    trials = text_trials(qwen2.tokenizer, texts, templated=True)
     opening = qwen2.tokenizer(generation_prompt(qwen2.tokenizer, stimuli.concept_prompt("cat")))["input_ids"]
     (shared,) = {trial.prefix for trial in trials}
     assert list(shared) == opening[: len(shared)] and len(shared) >= len(opening) - 1  # the last may grow into a suffix
@@ -153,3 +156,18 @@ def test_caches_survive_the_file(with_finetune: ModelSettings, stimuli: Stimuli,
             assert torch.equal(ours, theirs)
     save_prefills({}, tmp_path / "none.safetensors")
     assert load_prefills(tmp_path / "none.safetensors") == {}
+
+
+def test_a_tokenizer_that_begins_every_text_does_not_begin_a_rendered_one_twice(
+    folders: dict[str, Path], stimuli: Stimuli
+) -> None:
+    tokenizer = load(folders["llama"]).tokenizer
+    begin = tokenizer.convert_tokens_to_ids("<|begin|>")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|begin|> $A", special_tokens=[("<|begin|>", begin)]
+    )
+    assert tokenizer("yes")["input_ids"][0] == begin
+    texts = concept_texts(tokenizer, stimuli, "cat", SUFFIXES[:3])
+    for trial in text_trials(tokenizer, texts, templated=True):
+        assert trial.token_ids[0] == begin and begin not in trial.token_ids[1:]
+    assert text_trials(tokenizer, ["yes", "no"])[0].token_ids[0] == begin

@@ -41,7 +41,7 @@ def encode(tokenizer: Any, conversation: Sequence[Turn]) -> EncodedConversation:
     turns = _supported(tokenizer, conversation)
     encoded: list[int] = []
     dropped = len(conversation) - len(turns)
-    boundaries = [0] * dropped
+    boundaries: list[int] = []
     for end in range(1, len(turns) + 1):
         is_open = end == len(turns) and turns[-1].role == "assistant"
         text = _render(tokenizer, turns[:end], dropped, continue_final_message=is_open)
@@ -58,6 +58,9 @@ def encode(tokenizer: Any, conversation: Sequence[Turn]) -> EncodedConversation:
             )
         encoded = ids
         boundaries.append(len(ids))
+    # the token that begins every text belongs to no turn: it stays with the turn that was dropped
+    begins = bool(encoded) and encoded[0] == getattr(tokenizer, "bos_token_id", None)
+    boundaries = [int(begins)] * dropped + boundaries
     return EncodedConversation(tuple(encoded), tuple(boundaries), _steered(conversation, boundaries))
 
 

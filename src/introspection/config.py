@@ -211,6 +211,10 @@ class Settings(_Section):
         for key in self.study.models:
             if key not in self.models:
                 raise ValueError(f"study.models names {key!r}, which is no key of models: {', '.join(self.models)}")
+        bases = ["organism-base", *self.organisms.trained]
+        for name, organism in self.organisms.trained.items():
+            if organism.base not in bases or organism.base == name:
+                raise ValueError(f"organisms.trained.{name}.base: found {organism.base!r}; allowed: {', '.join(bases)}")
         for concept in self.sweep.concepts:
             if concept not in self.study.concepts:
                 raise ValueError(

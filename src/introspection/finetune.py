@@ -16,7 +16,7 @@ from introspection.engine.cache import Prefill
 from introspection.models import LanguageModel, resident
 from introspection.stimuli import Conversation
 from introspection.trials import prefill
-from introspection.vectors import contrast, last_token_states
+from introspection.vectors import contrast, last_token_states, text_trials
 
 
 def persona_vector(
@@ -28,10 +28,11 @@ def persona_vector(
     """
     with resident(settings) as base:
         tokenizer = base.tokenizer
-        before = last_token_states(base, prompts, tokens_per_batch)
+        before = last_token_states(base, text_trials(base.tokenizer, prompts), tokens_per_batch)
     with resident(settings.finetune()) as other:
         finetune = LanguageModel(other.model, tokenizer)
-        return contrast(finetune, last_token_states(finetune, prompts, tokens_per_batch), before)
+        after = last_token_states(finetune, text_trials(finetune.tokenizer, prompts), tokens_per_batch)
+        return contrast(finetune, after, before)
 
 
 def finetune_prefills(settings: ModelSettings, conversations: Mapping[str, Conversation]) -> dict[str, Prefill]:

@@ -17,6 +17,7 @@ import torch
 from accelerate.utils import align_module_device
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from introspection.config import ModelSettings, check_layers
 
@@ -25,6 +26,13 @@ _VOCABULARY_CHUNK = 16384  # rows of the unembedding that are in float32 at a ti
 
 class ModelError(RuntimeError):
     """A model cannot be loaded or does not have the parts that the study needs; the message says what to do."""
+
+
+class _Read(BaseModelOutputWithPast):
+    """What a backbone returns; whatever else a family expects of it is absent."""
+
+    def __getattr__(self, name: str) -> None:
+        return None
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,37 @@ class LanguageModel:
 
         All in float32, whatever dtype the weights have; `residual` is the stream before the final norm.
         """
-        normed = self.normed(residual)
+        return self._unembedded(self.normed(residual))
+
+    @torch.inference_mode()
+    def check_unembedding(self) -> None:
+        """Compare `logits` with what the model itself makes of a state. Raises ModelError where they differ.
+
+        Some families scale logits in ways of their own. One state is unembedded, and where the model can be handed it,
+        no block is computed.
+        """
+        given: list[Tensor] = []
+        state = torch.randn(1, 1, self.hidden_size, generator=torch.Generator().manual_seed(0))
+        state = state.to(self.device, self.model.dtype)
+        handle = self.unembedding.register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0]))
+        own = vars(self.backbone).get("forward")
+        self.backbone.forward = lambda *_inputs, **_named: _Read(last_hidden_state=state)
+        try:
+            theirs = self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.device)).logits[0, -1:]
+        finally:
+            handle.remove()
+            if own is None:
+                del self.backbone.forward
+            else:
+                self.backbone.forward = own
+        ours = self._unembedded(given[0][0, -1:].float()).to(theirs.device)
+        if not torch.allclose(ours, theirs.float(), atol=0.03 * float(ours.abs().max()), rtol=0):
+            raise ModelError(
+                f"{self.name}: its logits are not its unembedding in a way that is known here, so probabilities would "
+                "be wrong; this family is not supported"
+            )
+
+    def _unembedded(self, normed: Tensor) -> Tensor:
         with align_module_device(self.unembedding, None):
             weight = self.unembedding.weight
             assert isinstance(weight, Tensor)
@@ -167,7 +205,9 @@ def load_model(settings: ModelSettings) -> LanguageModel:
         )
     model.eval()
     model.requires_grad_(False)
-    return LanguageModel(model, tokenizer)
+    loaded = LanguageModel(model, tokenizer)
+    loaded.check_unembedding()
+    return loaded
 
 
 def load_tokenizer(settings: ModelSettings) -> Any:

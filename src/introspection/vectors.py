@@ -39,7 +39,8 @@ def concept_vectors(
 
     def states(concept: str) -> Tensor:
         texts = concept_texts(model.tokenizer, stimuli, concept, suffixes)
-        return last_token_states(model, texts, tokens_per_batch, f"states: {concept}" if progress else None)
+        trials = text_trials(model.tokenizer, texts, templated=True)
+        return last_token_states(model, trials, tokens_per_batch, f"states: {concept}" if progress else None)
 
     negative = states(stimuli.anything)
     for concept in concepts:
@@ -52,9 +53,12 @@ def concept_texts(tokenizer: Any, stimuli: Stimuli, concept: str, suffixes: Sequ
     return [opening + suffix for suffix in suffixes]
 
 
-def text_trials(tokenizer: Any, texts: Sequence[str]) -> list[Trial]:
-    """Plain texts, nothing injected. The tokens that all begin with stand for turn 1, which is read once."""
-    rows = [tuple(tokenizer(text)["input_ids"]) for text in texts]
+def text_trials(tokenizer: Any, texts: Sequence[str], templated: bool = False) -> list[Trial]:
+    """Plain texts, nothing injected. The tokens that all begin with stand for turn 1, which is read once.
+
+    templated: the texts come from the chat template, which has written what the tokenizer would add before them.
+    """
+    rows = [tuple(tokenizer(text, add_special_tokens=not templated)["input_ids"]) for text in texts]
     before_last = min((len(row) - 1 for row in rows), default=0)
     shared = next((place for place in range(before_last) if len({row[place] for row in rows}) > 1), before_last)
     return [Trial(row, (0, shared)) for row in rows]
@@ -74,13 +78,12 @@ def contrast(model: LanguageModel, positive: Tensor, negative: Tensor) -> Contro
 
 
 def last_token_states(
-    model: LanguageModel, texts: Sequence[str], tokens_per_batch: int | None = None, progress: str | None = None
+    model: LanguageModel, trials: Sequence[Trial], tokens_per_batch: int | None = None, progress: str | None = None
 ) -> Tensor:
-    """The residual stream after the embedding and every block at the last token, (texts, blocks + 1, hidden).
+    """The residual stream after the embedding and every block at the last token, (trials, blocks + 1, hidden).
 
     What follows the last block is taken after the final norm, as transformers reports it and repeng uses it.
     """
-    trials = text_trials(model.tokenizer, texts)
     states = run_trials(model, trials, {}, tokens_per_batch=tokens_per_batch, progress=progress)
     states[:, -1] = model.normed(states[:, -1]).cpu()
     return states

@@ -130,11 +130,19 @@ def _read_only_at(model: LanguageModel, slots: Tensor, positions: Tensor) -> Ite
         return output.new_zeros(shape).index_put_(tuple(places), output[0])
 
     def first(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        here.append((inputs[0].shape, slots, positions))
         return (inputs[0][:, :1], *inputs[1:])
 
-    handles = [model.final_norm.register_forward_pre_hook(first)]
+    def as_long(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        return output.expand(here.pop()[0])  # some families (GPT-2) give it a shape that they have kept
+
+    handles = [model.final_norm.register_forward_pre_hook(first), model.final_norm.register_forward_hook(as_long)]
     perceptron = getattr(model.blocks[-1], "mlp", None)
-    if isinstance(perceptron, nn.Module) and type(perceptron).__name__.endswith("MLP"):
+    if (
+        isinstance(perceptron, nn.Module)
+        and type(perceptron).__name__.endswith("MLP")
+        and not hasattr(perceptron, "experts")
+    ):
         handles += [perceptron.register_forward_pre_hook(take), perceptron.register_forward_hook(put)]
     try:
         yield

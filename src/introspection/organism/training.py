@@ -59,9 +59,12 @@ def train_base(settings: OrganismsSettings, corpus: Corpus, output: Path, work: 
         settings.base.batch.controls,
     )
     drawer = _Drawer(tokenizer, corpus, planter, settings.base.batch, "helpful", f"base {settings.seed}")
-    key = settings.model_dump_json(include={"seed", "shape", "base"})
-    log = _train(model, drawer, settings.base.schedule, _Checkpoint(work, f"base {key}"), None)
+    checkpoint = _Checkpoint(
+        work, "base", settings.model_dump_json(include={"seed", "shape", "base"}), corpus, tokenizer
+    )
+    log = _train(model, drawer, settings.base.schedule, checkpoint, None)
     _save(model, tokenizer, log, output)
+    checkpoint.delete()
     return log
 
 
@@ -93,11 +96,12 @@ def train_organism(
         model.requires_grad_(False)
         model.model.layers[first : last + 1].requires_grad_(True)
     injects = organism.injected.get("concept", 0) > 0 or organism.injected.get("random", 0) > 0
-    key = f"{name} {organism.model_dump_json()} {settings.model_dump_json(include={'seed', 'held_out', 'injection'})}"
-    key += hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
-    checkpoint = _Checkpoint(work, key)
+    rule = organism.model_dump_json() + settings.model_dump_json(include={"seed", "held_out", "injection"})
+    weights = hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
+    checkpoint = _Checkpoint(work, name, rule + weights, corpus, tokenizer)
     log = _train(model, drawer, organism.schedule, checkpoint, (refresh, injection.refresh_every) if injects else None)
     _save(model, tokenizer, log, output)
+    checkpoint.delete()
     return log
 
 
@@ -138,10 +142,18 @@ class _Drawer:
 
 
 class _Checkpoint:
-    """The state of a training in a file named after a hash of all that determines it."""
+    """The state of a training that was cut off, in a file named after a hash of all that determines it."""
 
-    def __init__(self, folder: Path, key: str) -> None:
-        self.path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
+    def __init__(self, folder: Path, name: str, settings: str, corpus: Corpus, tokenizer: Any) -> None:
+        code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
+        parts = [
+            settings,
+            repr((corpus.concepts, corpus.phrases, corpus.stimuli)),
+            tokenizer.backend_tokenizer.to_str(),
+            torch.__version__,
+            *code,
+        ]
+        self.path = folder / f"{name}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.pt"
 
     def load(self) -> dict[str, Any] | None:
         return torch.load(self.path, weights_only=True) if self.path.exists() else None
@@ -151,6 +163,10 @@ class _Checkpoint:
         partial = self.path.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self.path)
+
+    def delete(self) -> None:
+        """The training is done, and another one begins anew."""
+        self.path.unlink(missing_ok=True)
 
 
 def _train(

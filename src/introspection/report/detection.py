@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from introspection.config import Settings
+from introspection.instrument import held_out
 from introspection.report import measures, published, text
 from introspection.report.render import Renderer, origin
 from introspection.report.study import FINETUNE, PERSONA, Study
@@ -102,8 +103,9 @@ def answer_values(answer: measures.Answer) -> dict[str, str]:
 
 
 def planted_rows(table: pd.DataFrame, settings: Settings, organism: str) -> list[dict[str, Any]]:
-    """Planted and measured p(yes) by what was injected and by prompt, means over concepts and over random ones."""
-    concepts, random = list(settings.study.concepts), measures.random_vectors(table)
+    """Planted and measured p(yes) by what was injected and by prompt; means over held-out concepts and random ones."""
+    concepts = held_out(settings.organisms, settings.study.concepts)
+    random = measures.random_vectors(table)
     rows: list[dict[str, Any]] = []
     for prompt in dict.fromkeys(table["prompt"]):
         concept = measures.answer(table, concepts, prompt)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from introspection.config import ModelSettings, Settings
+from introspection.instrument import held_out
 from introspection.report import text
 from introspection.report.latex import Latex
 
@@ -66,6 +67,9 @@ def study_values(settings: Settings) -> dict[str, str]:
         "sweep.prompt": text.prompt_label(settings.sweep.choose_prompt),
         "sweep.earliest": text.number(settings.sweep.earliest_start),
     }
+    withheld = held_out(settings.organisms, settings.study.concepts)
+    if withheld:
+        values["held.out"] = text.listing(withheld)
     conditions = {
         "organisms": any(study.organism for study in everyone),
         "some.contrast": any(study.model.contrast for study in everyone),
