@@ -36,7 +36,6 @@ COMMANDS = {
 }
 SPECIAL = set("\\{}$&#%_^~")
 anything = st.text(st.characters(categories=None) | st.sampled_from("\\{}$&#%_^~\"'`<>-\n\t\u202e\u200b😀猫"))
-needs_tex = pytest.mark.skipif(shutil.which("lualatex") is None, reason="needs TeX, which scripts/install-tex installs")
 
 
 def read_back(latex: str) -> str:
@@ -135,7 +134,6 @@ def hostile_pdf(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return done.stdout.decode().split("\f")
 
 
-@needs_tex
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
 def test_hostile_texts_are_seen_in_the_pdf(hostile_pdf: list[str], number: int) -> None:
     page = unicodedata.normalize("NFKC", re.sub(r"\s", "", hostile_pdf[number]))
@@ -147,7 +145,6 @@ def test_hostile_texts_are_seen_in_the_pdf(hostile_pdf: list[str], number: int) 
     assert "root:" not in page
 
 
-@needs_tex
 def test_latex_that_fails_is_explained(tmp_path: Path) -> None:
     (tmp_path / "bad.tex").write_text("\\documentclass{article}\\begin{document}\\nosuchcommand\\end{document}")
     with pytest.raises(BuildError, match=r"Undefined control sequence"):
