@@ -19,7 +19,7 @@ from introspection.report.tables import render_tables
 from introspection.report.text import direction, nats, percent, points
 from introspection.stimuli import load_stimuli
 from tests.synthetic_results import REPOSITORY, settings, stages_of, write_project
-from tests.test_report_latex import needs_tex, read_back
+from tests.test_report_latex import read_back
 
 CONCEPTS = ("cat", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music")
 
@@ -155,13 +155,11 @@ def two_papers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [paper / "build" / "paper.pdf" for paper in papers]
 
 
-@needs_tex
 def test_the_same_results_give_the_same_pdf(two_papers: list[Path]) -> None:
     assert two_papers[0].read_bytes() == two_papers[1].read_bytes()
     assert [path.name for path in two_papers[0].parent.iterdir()] == ["paper.pdf"]
 
 
-@needs_tex
 def test_the_paper_says_it_all(two_papers: list[Path]) -> None:
     done = subprocess.run(["pdftotext", "-layout", str(two_papers[0]), "-"], capture_output=True, check=True)
     text = " ".join(done.stdout.decode().split())
