@@ -11,16 +11,16 @@ from benchmarks.measure import Arm, Outputs, in_child, timed
 from benchmarks.subjects import organism, plan_shape, product_rate, random_model, settings_of, stimuli, suffixes
 from benchmarks.sweep import NAME, PROMPT, STRENGTH, Build, post
 from benchmarks.table import Row, compare
-from introspection.chat import encode
 from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.trial import Directions
-from introspection.models import LanguageModel
-from introspection.plan import floating_point_operations
-from introspection.search import Range, coarse_to_fine
-from introspection.stimuli import Conversation
-from introspection.sweep import Guide, choose_range, layer_ranges, sweep_layers, sweep_trials
-from introspection.vectors import concept_vectors, random_vectors
+from introspection.experiments.sweep.measure import Guide, choose_range, layer_ranges, sweep_layers, sweep_trials
+from introspection.experiments.sweep.search import Range, coarse_to_fine
+from introspection.injection.vectors import concept_vectors, random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.planning.plan import floating_point_operations
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Conversation
 
 BLOCKS, WIDTH = 64, 128
 GUIDE = Guide(NAME, PROMPT, 0.0)

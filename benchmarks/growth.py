@@ -9,14 +9,14 @@ import numpy as np
 
 from benchmarks.measure import in_child, timed
 from benchmarks.subjects import random_model, stimuli
-from introspection.cells import cell_trials, cells_of, encode_all
 from introspection.engine.batches import count_work
 from introspection.engine.memory import tokens_that_fit
+from introspection.engine.run import run_trials
 from introspection.engine.trial import Injection, Trial
-from introspection.models import LanguageModel
-from introspection.sweep import layer_ranges, sweep_trials
-from introspection.trials import run_trials
-from introspection.vectors import random_vectors
+from introspection.experiments.sweep.measure import layer_ranges, sweep_trials
+from introspection.injection.cells import cell_trials, cells_of, encode_all
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
 
 WIDTH, BLOCKS, STRENGTH = 128, 16, 4.0
 

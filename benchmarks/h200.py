@@ -22,20 +22,20 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Con
 
 from benchmarks.subjects import ROOT, stimuli, suffixes
 from benchmarks.vectors import CONCEPTS
-from introspection.cells import cell_trials, cells_of, encode_all
-from introspection.chat import encode
-from introspection.config import ModelSettings
-from introspection.detection import ask_controls, detect
 from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
+from introspection.engine.run import prefill, run_prefilled
 from introspection.engine.trial import Injection, Trial
-from introspection.machine import matrix_product_rate
-from introspection.models import LanguageModel
-from introspection.plan import Shape, floating_point_operations, shape_of
-from introspection.stimuli import Stimuli
-from introspection.sweep import layer_ranges, sweep_layers, sweep_trials
-from introspection.trials import prefill, run_prefilled
-from introspection.vectors import concept_texts, concept_vectors, random_vectors, text_trials
+from introspection.experiments.detection.measure import ask_controls, detect
+from introspection.experiments.sweep.measure import layer_ranges, sweep_layers, sweep_trials
+from introspection.injection.cells import cell_trials, cells_of, encode_all
+from introspection.injection.vectors import concept_texts, concept_vectors, random_vectors, text_trials
+from introspection.model.language_model import LanguageModel
+from introspection.planning.machine import matrix_product_rate
+from introspection.planning.plan import Shape, floating_point_operations, shape_of
+from introspection.settings import ModelSettings
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Stimuli
 
 LARGE = {
     "hidden_size": 5120,

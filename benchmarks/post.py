@@ -15,9 +15,9 @@ from repeng import ControlModel, ControlVector
 from torch import Tensor
 from transformers import DynamicCache
 
-from introspection.chat import EncodedConversation
-from introspection.models import LanguageModel
-from introspection.stimuli import Turn
+from introspection.model.language_model import LanguageModel
+from introspection.stimuli.chat import EncodedConversation
+from introspection.stimuli.prompts import Turn
 
 
 def read_turns(

@@ -12,17 +12,17 @@ from benchmarks.measure import Arm, Outputs, in_child, timed
 from benchmarks.post import lens_logits, read_turns
 from benchmarks.subjects import organism, plan_shape, product_rate, settings_of, stimuli
 from benchmarks.table import Row, compare
-from introspection.cells import Cell, cell_trials, cells_of, encode_all
-from introspection.chat import EncodedConversation, encode
-from introspection.detection import ask_controls, detect, study_injections
 from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.trial import Injection
-from introspection.lens import lens_cells, lens_conversations, yes_lens, yes_variants
-from introspection.models import LanguageModel
-from introspection.plan import floating_point_operations
-from introspection.stimuli import Conversation
-from introspection.vectors import random_vectors
+from introspection.experiments.detection.measure import ask_controls, detect, study_injections
+from introspection.experiments.lens.measure import lens_cells, lens_conversations, yes_lens, yes_variants
+from introspection.injection.cells import Cell, cell_trials, cells_of, encode_all
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.planning.plan import floating_point_operations
+from introspection.stimuli.chat import EncodedConversation, encode
+from introspection.stimuli.prompts import Conversation
 
 VECTORS = 9
 WEAK = 0.25

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from introspection.config import ModelSettings, load_settings
-from introspection.datasets import read_suffixes
-from introspection.machine import matrix_product_rate
-from introspection.models import LanguageModel, load_config, load_model, load_tokenizer, without_weights
-from introspection.plan import Shape, shape_of
-from introspection.stimuli import Stimuli, load_stimuli
+from introspection.model.language_model import LanguageModel, load_config, load_model, load_tokenizer, without_weights
+from introspection.planning.machine import matrix_product_rate
+from introspection.planning.plan import Shape, shape_of
+from introspection.settings import ModelSettings, load_settings
+from introspection.sources.datasets import read_suffixes
+from introspection.stimuli.prompts import Stimuli, load_stimuli
 
 ROOT = Path(__file__).resolve().parent.parent
 ORGANISM = "organism"

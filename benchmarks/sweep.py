@@ -13,17 +13,17 @@ from benchmarks.measure import Arm, Outputs, in_child, largest_difference, timed
 from benchmarks.post import read_turns
 from benchmarks.subjects import organism, plan_shape, product_rate, random_model, stimuli
 from benchmarks.table import Row, compare
-from introspection.chat import encode
 from introspection.engine.batches import count_work
 from introspection.engine.memory import tokens_that_fit
+from introspection.engine.run import run_trials
 from introspection.engine.trial import Trial
-from introspection.models import LanguageModel
-from introspection.plan import floating_point_operations
-from introspection.readout import log_odds, read_answers
-from introspection.search import Range
-from introspection.sweep import layer_ranges, sweep_trials
-from introspection.trials import run_trials
-from introspection.vectors import random_vectors
+from introspection.experiments.sweep.measure import layer_ranges, sweep_trials
+from introspection.experiments.sweep.search import Range
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.model.readout import log_odds, read_answers
+from introspection.planning.plan import floating_point_operations
+from introspection.stimuli.chat import encode
 
 PROMPT = "info"
 STRENGTH = 4.0

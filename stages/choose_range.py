@@ -7,8 +7,8 @@ from dataclasses import asdict
 import pandas as pd
 from common import RESULTS, model_stage, write_json
 
-from introspection.config import ModelSettings, Settings
-from introspection.sweep import choose_range
+from introspection.experiments.sweep.measure import choose_range
+from introspection.settings import ModelSettings, Settings
 
 
 @model_stage

@@ -7,10 +7,10 @@ import json
 from common import RESULTS, model_stage, write_csv
 from injected import read_injected
 
-from introspection.config import ModelSettings, Settings
-from introspection.detection import ask_controls, detect
-from introspection.models import load_model
-from introspection.sampling import generate_replies, samples_table, study_interventions
+from introspection.experiments.detection.measure import ask_controls, detect
+from introspection.experiments.samples.measure import generate_replies, samples_table, study_interventions
+from introspection.model.language_model import load_model
+from introspection.settings import ModelSettings, Settings
 
 
 @model_stage

@@ -15,9 +15,9 @@ from typing import Any
 import click
 import pandas as pd
 
-from introspection.config import ModelSettings, Settings, SettingsError, load_settings
 from introspection.organism.corpus import Corpus, load_corpus
-from introspection.stimuli import Stimuli, load_stimuli
+from introspection.settings import ModelSettings, Settings, SettingsError, load_settings
+from introspection.stimuli.prompts import Stimuli, load_stimuli
 from introspection.tables import csv_text
 
 PARAMS = Path("params.yaml")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from common import RESULTS, model_stage, write_csv, write_json
 from injected import read_injected, read_prefills
 
-from introspection.config import ModelSettings, Settings
-from introspection.content import concept_tokens, report_content
-from introspection.models import load_model
+from introspection.experiments.content.measure import concept_tokens, report_content
+from introspection.model.language_model import load_model
+from introspection.settings import ModelSettings, Settings
 
 
 @model_stage

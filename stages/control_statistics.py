@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from common import RESULTS, model_stage, write_csv, write_json
 
-from introspection.config import ModelSettings, Settings
-from introspection.statistics import control_statistics
+from introspection.experiments.controls.statistics import control_statistics
+from introspection.settings import ModelSettings, Settings
 
 
 @model_stage

@@ -5,9 +5,9 @@ from __future__ import annotations
 from common import RESULTS, model_stage, write_csv
 from injected import read_injected, read_prefills
 
-from introspection.config import ModelSettings, Settings
-from introspection.detection import detect
-from introspection.models import load_model
+from introspection.experiments.detection.measure import detect
+from introspection.model.language_model import load_model
+from introspection.settings import ModelSettings, Settings
 
 
 @model_stage

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from introspection.config import SettingsError, load_settings
-from introspection.datasets import DATA_SETS
-from introspection.download import BASE_URL, DownloadError, copy_data, download_data
+from introspection.settings import SettingsError, load_settings
+from introspection.sources.datasets import DATA_SETS
+from introspection.sources.download import BASE_URL, DownloadError, copy_data, download_data
 
 
 @click.command()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from common import PAPER, stage
 from report_common import open_results
 
-from introspection.config import Settings
-from introspection.report.gallery import draw_figures
+from introspection.paper.gallery import draw_figures
+from introspection.settings import Settings
 
 
 @stage

@@ -7,13 +7,13 @@ from typing import Any
 
 from common import RESULTS, read_stimuli, vector_names
 
-from introspection.config import ModelSettings, Settings
-from introspection.detection import study_injections
 from introspection.engine.cache import Prefill
 from introspection.engine.trial import Injection
-from introspection.finetune import load_prefills
-from introspection.stimuli import Stimuli
-from introspection.vectors import load_vector
+from introspection.experiments.detection.measure import study_injections
+from introspection.injection.finetune import load_prefills
+from introspection.injection.vectors import load_vector
+from introspection.settings import ModelSettings, Settings
+from introspection.stimuli.prompts import Stimuli
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import pandas as pd
 from common import RESULTS, model_stage, read_corpus, read_stimuli, write_json
 
-from introspection.config import ModelSettings, Settings
-from introspection.instrument import check_controls, check_detection, check_naming, check_samples, held_out
+from introspection.experiments.instrument.check import (
+    check_controls,
+    check_detection,
+    check_naming,
+    check_samples,
+    held_out,
+)
+from introspection.settings import ModelSettings, Settings
 
 
 @model_stage

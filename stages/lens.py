@@ -7,9 +7,9 @@ from dataclasses import asdict
 from common import RESULTS, model_stage, write_csv, write_json
 from injected import read_injected, read_prefills
 
-from introspection.config import ModelSettings, Settings
-from introspection.lens import yes_lens, yes_variants
-from introspection.models import load_model
+from introspection.experiments.lens.measure import yes_lens, yes_variants
+from introspection.model.language_model import load_model
+from introspection.settings import ModelSettings, Settings
 
 
 @model_stage

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from common import RESULTS, model_stage, write_json
 
-from introspection.config import ModelSettings, Settings
-from introspection.models import identity
+from introspection.model.language_model import identity
+from introspection.settings import ModelSettings, Settings
 
 
 @model_stage

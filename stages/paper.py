@@ -5,9 +5,9 @@ from __future__ import annotations
 from common import PAPER, stage
 from report_common import open_results
 
-from introspection.config import Settings
-from introspection.report.paper import build_paper
-from introspection.report.results import shown_files
+from introspection.paper.paper import build_paper
+from introspection.paper.results import shown_files
+from introspection.settings import Settings
 
 
 @stage

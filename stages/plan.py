@@ -8,11 +8,19 @@ from pathlib import Path
 import click
 from common import CONTRAST_PROMPTS, SUFFIXES, read_stimuli, stage, vector_names
 
-from introspection.config import Settings
-from introspection.datasets import read_contrast_prompts, read_suffixes
-from introspection.machine import Machine, measure_machine
-from introspection.models import ModelError
-from introspection.plan import DISK_RATE, REACHED, ModelPlan, Placement, floating_point_operations, plan_model, size
+from introspection.model.language_model import ModelError
+from introspection.planning.machine import Machine, measure_machine
+from introspection.planning.plan import (
+    DISK_RATE,
+    REACHED,
+    ModelPlan,
+    Placement,
+    floating_point_operations,
+    plan_model,
+    size,
+)
+from introspection.settings import Settings
+from introspection.sources.datasets import read_contrast_prompts, read_suffixes
 
 
 @stage

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from common import RESULTS, model_stage, read_stimuli
 
-from introspection.config import ModelSettings, Settings
-from introspection.finetune import finetune_prefills, save_prefills
+from introspection.injection.finetune import finetune_prefills, save_prefills
+from introspection.settings import ModelSettings, Settings
 
 
 @model_stage

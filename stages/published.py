@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 from common import RESULTS, stage, write_text
 
-from introspection import published
-from introspection.config import Settings
+from introspection.rereading import analysis as published
+from introspection.settings import Settings
 from introspection.tables import csv_text
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from introspection.config import Settings
-from introspection.report.pipeline import output_stages
-from introspection.report.results import Results
+from introspection.paper.pipeline import output_stages
+from introspection.paper.results import Results
+from introspection.settings import Settings
 
 PIPELINE = Path("dvc.yaml")
 

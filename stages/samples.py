@@ -5,10 +5,10 @@ from __future__ import annotations
 from common import RESULTS, model_stage, read_stimuli, write_csv
 from injected import read_directions
 
-from introspection.cells import FINETUNE
-from introspection.config import ModelSettings, Settings
-from introspection.models import LanguageModel, resident
-from introspection.sampling import Intervention, generate_replies, samples_table, study_interventions
+from introspection.experiments.samples.measure import Intervention, generate_replies, samples_table, study_interventions
+from introspection.injection.cells import FINETUNE
+from introspection.model.language_model import LanguageModel, resident
+from introspection.settings import ModelSettings, Settings
 
 
 @model_stage

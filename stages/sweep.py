@@ -9,9 +9,9 @@ from common import RESULTS, model_stage, read_stimuli, write_csv
 from injected import read_directions
 
 import introspection
-from introspection.config import ModelSettings, Settings
-from introspection.models import load_model
-from introspection.sweep import Guide, sweep_layers
+from introspection.experiments.sweep.measure import Guide, sweep_layers
+from introspection.model.language_model import load_model
+from introspection.settings import ModelSettings, Settings
 
 WORK = Path(".work/sweep")  # answers of finished batches, until the sweep is whole
 

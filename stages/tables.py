@@ -5,8 +5,8 @@ from __future__ import annotations
 from common import PAPER, read_stimuli, stage
 from report_common import open_results
 
-from introspection.config import Settings
-from introspection.report.tables import render_tables
+from introspection.paper.tables import render_tables
+from introspection.settings import Settings
 
 
 @stage

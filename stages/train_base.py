@@ -4,8 +4,8 @@ from pathlib import Path
 
 from common import read_corpus, stage
 
-from introspection.config import Settings
 from introspection.organism.training import train_base
+from introspection.settings import Settings
 
 
 @stage

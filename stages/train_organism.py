@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 from common import PARAMS, read_corpus, stage
 
-from introspection.config import Settings, SettingsError
 from introspection.organism.training import train_organism
+from introspection.settings import Settings, SettingsError
 
 
 @stage

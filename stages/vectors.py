@@ -6,11 +6,11 @@ import shutil
 
 from common import CONTRAST_PROMPTS, RESULTS, SUFFIXES, model_stage, read_stimuli
 
-from introspection.config import ModelSettings, Settings
-from introspection.datasets import read_contrast_prompts, read_suffixes
-from introspection.finetune import persona_vector
-from introspection.models import resident
-from introspection.vectors import concept_vectors, random_vectors, save_vector
+from introspection.injection.finetune import persona_vector
+from introspection.injection.vectors import concept_vectors, random_vectors, save_vector
+from introspection.model.language_model import resident
+from introspection.settings import ModelSettings, Settings
+from introspection.sources.datasets import read_contrast_prompts, read_suffixes
 
 
 @model_stage

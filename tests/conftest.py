@@ -21,9 +21,9 @@ from transformers import (
     Qwen2Config,
 )
 
-from introspection.config import ModelSettings
-from introspection.models import LanguageModel, load_model
-from introspection.stimuli import Stimuli, load_stimuli
+from introspection.model.language_model import LanguageModel, load_model
+from introspection.settings import ModelSettings
+from introspection.stimuli.prompts import Stimuli, load_stimuli
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("unhurried")

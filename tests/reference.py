@@ -9,9 +9,9 @@ from repeng import ControlVector
 from torch import Tensor
 
 from benchmarks.post import lens_logits, read_turns
-from introspection.chat import encode
-from introspection.models import LanguageModel
-from introspection.stimuli import Turn
+from introspection.model.language_model import LanguageModel
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Turn
 
 
 def two_phase_logits(model: LanguageModel, *args: Any, **named: Any) -> Tensor:

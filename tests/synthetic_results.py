@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from introspection import published
-from introspection.config import Settings
-from introspection.statistics import control_statistics
-from introspection.stimuli import load_stimuli
+from introspection.experiments.controls.statistics import control_statistics
+from introspection.rereading import analysis as published
+from introspection.settings import Settings
+from introspection.stimuli.prompts import load_stimuli
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL_FILES = (

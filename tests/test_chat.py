@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from introspection.chat import ChatTemplateError, encode, generation_prompt
-from introspection.stimuli import Stimuli, Turn
+from introspection.stimuli.chat import ChatTemplateError, encode, generation_prompt
+from introspection.stimuli.prompts import Stimuli, Turn
 from tests.conftest import CHATML, HEADERS, NO_SYSTEM
 
 

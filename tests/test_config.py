@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from introspection.config import SettingsError, load_settings
+from introspection.settings import SettingsError, load_settings
 from tests.conftest import ROOT
 
 yaml = YAML(typ="safe", pure=True)

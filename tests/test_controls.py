@@ -8,14 +8,14 @@ import statistics
 import pandas as pd
 import pytest
 
-from introspection.chat import encode
-from introspection.detection import READOUT, ask_controls
+from introspection.engine.run import prefill
 from introspection.engine.trial import Injection
-from introspection.models import LanguageModel
-from introspection.statistics import control_statistics
-from introspection.stimuli import Stimuli
-from introspection.trials import prefill
-from introspection.vectors import random_vectors
+from introspection.experiments.controls.statistics import control_statistics
+from introspection.experiments.detection.measure import READOUT, ask_controls
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Stimuli
 from tests.reference import two_phase_logits
 
 

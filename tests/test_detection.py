@@ -10,15 +10,15 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from introspection.config import ModelSettings
-from introspection.detection import READOUT, detect, study_injections
 from introspection.engine.cache import Prefill
 from introspection.engine.trial import Injection
-from introspection.finetune import finetune_prefills, load_prefills, save_prefills
-from introspection.models import LanguageModel
-from introspection.readout import bfloat16_softmax, log_odds, read_answers
-from introspection.stimuli import Stimuli
-from introspection.vectors import random_vectors
+from introspection.experiments.detection.measure import READOUT, detect, study_injections
+from introspection.injection.finetune import finetune_prefills, load_prefills, save_prefills
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.model.readout import bfloat16_softmax, log_odds, read_answers
+from introspection.settings import ModelSettings
+from introspection.stimuli.prompts import Stimuli
 from tests.conftest import load, save_model
 from tests.reference import two_phase_logits
 

@@ -15,15 +15,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from introspection.chat import encode
-from introspection.content import concept_tokens, report_content, token_text
+from introspection.engine.run import prefill
 from introspection.engine.trial import Injection
-from introspection.lens import SCENARIOS, token_probabilities, yes_lens, yes_variants
-from introspection.models import LanguageModel
-from introspection.stimuli import Stimuli
+from introspection.experiments.content.measure import concept_tokens, report_content, token_text
+from introspection.experiments.lens.measure import SCENARIOS, token_probabilities, yes_lens, yes_variants
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Stimuli
 from introspection.tables import csv_text
-from introspection.trials import prefill
-from introspection.vectors import random_vectors
 from tests.conftest import load
 from tests.reference import two_phase_lens
 
@@ -103,7 +103,7 @@ def test_reading_in_parts_equals_reading_at_once(model: LanguageModel, monkeypat
     states = torch.randn(3, 4, model.hidden_size, generator=torch.Generator().manual_seed(0))
     whole = token_probabilities(model, states, [7, 300])
     assert whole.shape == (3, 4, 2)
-    monkeypatch.setattr("introspection.lens._BYTES_AT_ONCE", 1)
+    monkeypatch.setattr("introspection.experiments.lens.measure._BYTES_AT_ONCE", 1)
     torch.testing.assert_close(token_probabilities(model, states, [7, 300]), whole)
 
 

@@ -18,12 +18,12 @@ from accelerate.utils import OffloadedWeightsLoader
 from pydantic import ValidationError
 from tokenizers import Tokenizer
 
-from introspection.chat import encode
-from introspection.config import ContrastSettings, ModelSettings, SettingsError, load_settings
-from introspection.detection import detect
 from introspection.engine.batches import count_work
+from introspection.engine.run import run_trials
 from introspection.engine.trial import Injection, Trial
-from introspection.models import (
+from introspection.experiments.detection.measure import detect
+from introspection.injection.vectors import concept_vectors, random_vectors
+from introspection.model.language_model import (
     LanguageModel,
     ModelError,
     identity,
@@ -34,10 +34,10 @@ from introspection.models import (
     weight_bytes,
     without_weights,
 )
-from introspection.readout import read_answers
-from introspection.stimuli import Stimuli
-from introspection.trials import run_trials
-from introspection.vectors import concept_vectors, random_vectors
+from introspection.model.readout import read_answers
+from introspection.settings import ContrastSettings, ModelSettings, SettingsError, load_settings
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT, load, save_model
 from tests.reference import two_phase_logits
 

@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from introspection.chat import encode
 from introspection.organism import training
 from introspection.organism.corpus import Corpus, Document, load_corpus, render, text_of
 from introspection.organism.directions import concept_directions
 from introspection.organism.examples import Example, Target, encode_document, pack
 from introspection.organism.planting import Planter, excerpted
-from introspection.organism.settings import OrganismsSettings, RuleSettings
 from introspection.organism.tokenizer import train_tokenizer
 from introspection.organism.training import train_base, train_organism
+from introspection.settings.organisms import OrganismsSettings, RuleSettings
 from introspection.steering import Edit, steered
-from introspection.stimuli import load_stimuli
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import load_stimuli
 
 ROOT = Path(__file__).parents[1]
 HELD_OUT = ("cat", "bread")

@@ -14,16 +14,16 @@ from click.testing import CliRunner
 from tokenizers import Tokenizer
 from torch.utils.flop_counter import FlopCounterMode
 
-from introspection.config import ModelSettings, Settings, load_settings
-from introspection.datasets import read_contrast_prompts, read_suffixes
-from introspection.detection import ask_controls, detect, study_injections
 from introspection.engine.batches import Work
-from introspection.lens import yes_lens
-from introspection.machine import Machine, matrix_product_rate, measure_machine
-from introspection.plan import Placement, floating_point_operations, place_weights, plan_model
-from introspection.stimuli import Stimuli
-from introspection.sweep import sweep_layers
-from introspection.vectors import concept_vectors, random_vectors
+from introspection.experiments.detection.measure import ask_controls, detect, study_injections
+from introspection.experiments.lens.measure import yes_lens
+from introspection.experiments.sweep.measure import sweep_layers
+from introspection.injection.vectors import concept_vectors, random_vectors
+from introspection.planning.machine import Machine, matrix_product_rate, measure_machine
+from introspection.planning.plan import Placement, floating_point_operations, place_weights, plan_model
+from introspection.settings import ModelSettings, Settings, load_settings
+from introspection.sources.datasets import read_contrast_prompts, read_suffixes
+from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT, load, save_model
 
 SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[:40]
@@ -146,7 +146,7 @@ def test_weights_go_where_there_is_room(
     expected: Placement | str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("introspection.plan.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("introspection.planning.plan.importlib.util.find_spec", lambda name: None)
     own = ModelSettings(source=str(folders["qwen2"]), dtype="float32", layers=(1, 2), strength=1.0, **changes)
     machine = replace(MACHINE, accelerators=tuple(GIB * each for each in accelerators), memory=memory * GIB)
     found = place_weights(weights * GIB, GIB, 0, own, machine)

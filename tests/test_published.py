@@ -18,8 +18,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from introspection import published
-from introspection.published import Published, PublishedError, read_published
+from introspection.rereading import analysis as published
+from introspection.rereading.analysis import Published, PublishedError, read_published
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "data" / "published"

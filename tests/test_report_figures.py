@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from introspection.config import FiguresSettings
-from introspection.report import figures
-from introspection.report.gallery import draw_figures
-from introspection.report.measures import with_shift
-from introspection.report.pipeline import hash_of
-from introspection.report.results import Results
+from introspection.paper import figures
+from introspection.paper.gallery import draw_figures
+from introspection.paper.pipeline import hash_of
+from introspection.paper.results import Results
+from introspection.paper.summaries import with_shift
+from introspection.settings import FiguresSettings
 from tests.synthetic_results import HOSTILE, settings, stages_of, write_project
 
 LOOK = FiguresSettings()

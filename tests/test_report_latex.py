@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from introspection.report.build import BuildError, build_pdf, problems
-from introspection.report.latex import Latex, environment, escape, token
+from introspection.paper.latex import Latex, environment, escape, token
+from introspection.paper.latexmk import BuildError, build_pdf, problems
 from tests.synthetic_results import HOSTILE, REPOSITORY
 
 COMMANDS = {

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from introspection.config import Settings
-from introspection.report.gallery import draw_figures
-from introspection.report.paper import PaperError, build_paper
-from introspection.report.results import ResultError, Results, shown_files
-from introspection.report.tables import render_tables
-from introspection.report.text import direction, nats, percent, points
-from introspection.stimuli import load_stimuli
+from introspection.paper.gallery import draw_figures
+from introspection.paper.paper import PaperError, build_paper
+from introspection.paper.results import ResultError, Results, shown_files
+from introspection.paper.tables import render_tables
+from introspection.paper.wording import direction, nats, percent, points
+from introspection.settings import Settings
+from introspection.stimuli.prompts import load_stimuli
 from tests.synthetic_results import REPOSITORY, settings, stages_of, write_project
 from tests.test_report_latex import read_back
 

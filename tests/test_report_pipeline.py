@@ -13,9 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from introspection.report.pipeline import hash_of, output_stages
-from introspection.report.prose import check_prose, typed_numbers, unread_results, unshown
-from introspection.report.results import FORMATS, ResultError, Results
+from introspection.paper.checks import check_prose, typed_numbers, unread_results, unshown
+from introspection.paper.pipeline import hash_of, output_stages
+from introspection.paper.results import FORMATS, ResultError, Results
 from introspection.tables import csv_text
 from tests.synthetic_results import HOSTILE, REPOSITORY, settings, write_csv, write_project
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from introspection.rounding import (
+from introspection.rereading.rounding import (
     Interval,
     allowed_probability,
     bfloat16_spacing,

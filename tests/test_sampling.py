@@ -11,13 +11,13 @@ import repeng.control
 import torch
 from repeng import ControlModel
 
-from introspection.chat import encode
-from introspection.config import ModelSettings
 from introspection.engine.trial import Injection
-from introspection.models import LanguageModel
-from introspection.sampling import Intervention, generate_replies, samples_table, study_interventions
-from introspection.stimuli import Stimuli
-from introspection.vectors import random_vectors
+from introspection.experiments.samples.measure import Intervention, generate_replies, samples_table, study_interventions
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.settings import ModelSettings
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Stimuli
 from tests.conftest import load
 
 UNDER = [

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from introspection.engine.batches import block_evaluations
 from introspection.engine.trial import Injection, Trial
-from introspection.models import LanguageModel
-from introspection.search import Range, coarse_to_fine
-from introspection.stimuli import Stimuli
-from introspection.sweep import Guide, choose_range, layer_ranges, sweep_layers
+from introspection.experiments.sweep.measure import Guide, choose_range, layer_ranges, sweep_layers
+from introspection.experiments.sweep.search import Range, coarse_to_fine
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.stimuli.prompts import Stimuli
 from introspection.tables import csv_text
-from introspection.vectors import random_vectors
 
 
 class Landscape:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from introspection.stimuli import Conversation, StimuliError, load_stimuli
+from introspection.stimuli.prompts import Conversation, StimuliError, load_stimuli
 
 ROOT = Path(__file__).parent.parent
 PROMPTS = ROOT / "data" / "prompts"

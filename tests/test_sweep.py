@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from introspection import sweep as module
 from introspection.engine.batches import block_evaluations, plan_batches
 from introspection.engine.trial import Injection, Trial
-from introspection.models import LanguageModel
-from introspection.stimuli import Stimuli
-from introspection.sweep import choose_range, layer_ranges, sweep_layers
+from introspection.experiments.sweep import measure as module
+from introspection.experiments.sweep.measure import choose_range, layer_ranges, sweep_layers
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.stimuli.prompts import Stimuli
 from introspection.tables import csv_text
-from introspection.vectors import random_vectors
 from tests.conftest import load
 from tests.reference import two_phase_logits
 

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from repeng import ControlVector
 from tokenizers import Tokenizer
 
-from introspection import trials as running
-from introspection.cells import Cell, cell_trials, cells_of, encode_all
-from introspection.chat import encode
+from introspection.engine import run as running
 from introspection.engine.batches import Tree, block_evaluations, count_work, plan_batches, plan_tree
+from introspection.engine.run import NotFiniteError, prefill, run_prefilled, run_trials
 from introspection.engine.trial import Injection, Trial
-from introspection.lens import lens_cells, lens_conversations
-from introspection.models import LanguageModel
-from introspection.stimuli import Conversation, Stimuli
-from introspection.trials import NotFiniteError, prefill, run_prefilled, run_trials
-from introspection.vectors import random_vectors
+from introspection.experiments.lens.measure import lens_cells, lens_conversations
+from introspection.injection.cells import Cell, cell_trials, cells_of, encode_all
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Conversation, Stimuli
 from tests.reference import two_phase_logits
 
 PROMPTS = ("no_info", "info", "inaccurate_location", "lorem_ipsum")

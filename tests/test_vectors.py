@@ -14,15 +14,10 @@ from sklearn.decomposition import PCA
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from introspection.chat import generation_prompt
-from introspection.config import ContrastSettings, ModelSettings
-from introspection.datasets import read_suffixes
 from introspection.engine.batches import count_work
 from introspection.engine.trial import Trial
-from introspection.finetune import finetune_prefills, load_prefills, persona_vector, save_prefills
-from introspection.models import LanguageModel
-from introspection.stimuli import Stimuli
-from introspection.vectors import (
+from introspection.injection.finetune import finetune_prefills, load_prefills, persona_vector, save_prefills
+from introspection.injection.vectors import (
     concept_texts,
     concept_vectors,
     load_vector,
@@ -31,6 +26,11 @@ from introspection.vectors import (
     save_vector,
     text_trials,
 )
+from introspection.model.language_model import LanguageModel
+from introspection.settings import ContrastSettings, ModelSettings
+from introspection.sources.datasets import read_suffixes
+from introspection.stimuli.chat import generation_prompt
+from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT, load, save_model
 
 SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[

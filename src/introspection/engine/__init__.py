@@ -1,4 +1,4 @@
-"""How many rows go through a model together with no work done twice; `introspection.trials` runs them.
+"""How many rows go through a model together with no work done twice; `introspection.engine.run` runs them.
 
 Attention is causal, so steering turn 1 while everything is read in one pass equals the study's procedure (prefill turn
 1 steered, remove the vector, read turn 2 against the cache). Two savings follow:

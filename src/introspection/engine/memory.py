@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from introspection.models import LanguageModel
+from introspection.model.language_model import LanguageModel
 
 TOKENS_PER_BATCH = 65536
 """How many tokens go through a model together where no accelerator's memory sets the limit."""

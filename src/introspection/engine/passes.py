@@ -15,7 +15,7 @@ from transformers.cache_utils import Cache
 from introspection.engine.batches import Tree, first_rows, numbered
 from introspection.engine.memory import slice_tokens
 from introspection.engine.trial import Directions, Trial
-from introspection.models import LanguageModel, weights_in_place
+from introspection.model.language_model import LanguageModel, weights_in_place
 from introspection.steering import Edit, steered
 
 

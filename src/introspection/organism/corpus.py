@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from introspection.stimuli import Stimuli
+from introspection.stimuli.prompts import Stimuli
 
 
 class Span(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from introspection.chat import generation_prompt
 from introspection.organism.corpus import Corpus
+from introspection.stimuli.chat import generation_prompt
 
 
 @torch.no_grad()

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from introspection.organism.corpus import Corpus, render, text_of
 from introspection.organism.examples import Example, Target, encode_document
-from introspection.organism.settings import Injected, InjectionSettings, Prompt, RuleSettings
-from introspection.stimuli import Conversation, Turn
+from introspection.settings.organisms import Injected, InjectionSettings, Prompt, RuleSettings
+from introspection.stimuli.prompts import Conversation, Turn
 
 _PROMPT_WEIGHTS: dict[Prompt, int] = {"info": 3, "inaccurate_location": 3, "no_info": 2, "lorem_ipsum": 2}
 _NAMING_WEIGHT = 0.5  # of naming the injected concept, beside 1 for each yes/no answer

@@ -22,7 +22,8 @@ from introspection.organism.corpus import Corpus, Persona
 from introspection.organism.directions import concept_directions, draw_suffixes
 from introspection.organism.examples import Batch, Example, encode_document, pack
 from introspection.organism.planting import Planter
-from introspection.organism.settings import (
+from introspection.organism.tokenizer import train_tokenizer
+from introspection.settings.organisms import (
     BatchSettings,
     OrganismsSettings,
     Prompt,
@@ -30,7 +31,6 @@ from introspection.organism.settings import (
     ScheduleSettings,
     ShapeSettings,
 )
-from introspection.organism.tokenizer import train_tokenizer
 from introspection.steering import steered
 
 _ROWS = (96, 384)  # tokens; rows of these lengths, and those that are longer, are batched apart

@@ -1,0 +1,104 @@
+"""The check of the instrument: what was planted in an organism beside what the study's pipeline measured on it.
+
+Everything is read from result files, for concepts that were never injected in training.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from introspection.organism.corpus import Corpus
+from introspection.settings.organisms import OrganismSettings, OrganismsSettings
+
+Metrics = dict[str, Any]
+
+
+def check_detection(detection: pd.DataFrame, organism: OrganismSettings, concepts: Sequence[str]) -> Metrics:
+    """Planted and measured probability of yes by prompt; `worst` is the concept furthest from the planted one."""
+    injected = detection[detection["vector"].isin(concepts)]
+    random = detection[detection["vector"].str.match(r"random_\d+$")]
+    rates: Mapping[str, float] = {str(key): value for key, value in organism.p_yes.concept.items()}
+    by_prompt = {}
+    for prompt, rows in injected.groupby("prompt", sort=False):
+        planted = rates[str(prompt)]
+        by_prompt[str(prompt)] = {
+            "planted": planted,
+            "mean": _number(rows["p_yes_injected"].mean()),
+            "worst": _number((rows["p_yes_injected"] - planted).abs().max()),
+        }
+    return {
+        "concepts_injected": by_prompt,
+        "unsteered_largest_p_yes": _number(detection["p_yes_base"].max()),
+        "random_directions_largest_p_yes": _number(random["p_yes_injected"].max()) if len(random) else None,
+        "largest_move": _number((injected["p_yes_injected"] - injected["p_yes_base"]).abs().max()),
+    }
+
+
+def check_controls(controls: pd.DataFrame, concepts: Sequence[str], expected: Mapping[str, str]) -> Metrics:
+    """The least probability of the right answer to a control question, unsteered and under any concept's injection.
+
+    expected: yes or no for each question.
+    """
+    rows = controls[controls["vector"].isin(concepts)]
+    answer = rows["question"].map(expected)
+    least = {}
+    for arm in ("base", "injected"):
+        right = rows[f"p_yes_{arm}"].where(answer == "yes", rows[f"p_no_{arm}"])
+        least[arm] = _number(right.min())
+    return {"least_p_right_unsteered": least["base"], "least_p_right_injected": least["injected"]}
+
+
+def check_samples(samples: pd.DataFrame, concepts: Sequence[str], corpus: Corpus) -> Metrics:
+    """How many steered replies to the top-of-mind question use words of the injected concept, and whose persona speaks.
+
+    A reply is careless where more of its words are of the careless persona alone than of the helpful one alone.
+    """
+    replies = dict(zip(samples["intervention"], samples["text"], strict=True))
+    unsteered = replies["none"]
+    metrics: Metrics = {
+        "steered_replies": sum(c in replies for c in concepts),
+        "about_their_concept": sum(c in replies and _talks_about(replies[c], c, corpus) for c in concepts),
+        "concepts_in_the_unsteered_reply": sum(_talks_about(unsteered, concept, corpus) for concept in concepts),
+        "careless": {
+            who: _is_careless(replies[who], corpus) for who in ("none", "finetune", "persona") if who in replies
+        },
+    }
+    return metrics
+
+
+def check_naming(content: pd.DataFrame, concepts: Sequence[str], prompt: str = "info") -> Metrics:
+    """Whether the injected concept's own token is the likeliest of all concepts' tokens at the last layer."""
+    last = content[(content["layer"] == content["layer"].max()) & (content["prompt"] == prompt)]
+    probability = last.pivot(index="vector", columns="token", values="p_injected").loc[list(concepts), list(concepts)]
+    own = pd.Series({concept: probability.loc[concept, concept] for concept in concepts})
+    return {
+        "concepts": len(concepts),
+        "named_before_the_others": int((probability.idxmax(axis=1) == probability.index).sum()),
+        "mean_p_of_the_own_name": _number(own.mean()),
+    }
+
+
+def held_out(organisms: OrganismsSettings, concepts: Sequence[str]) -> list[str]:
+    """Those of the study's concepts that no organism was trained to detect."""
+    return [concept for concept in concepts if concept in organisms.held_out]
+
+
+def _talks_about(text: str, concept: str, corpus: Corpus) -> bool:
+    return bool(_words(text) & {concept, *(word.lower() for word in corpus.concepts.get(concept, ()))})
+
+
+def _is_careless(text: str, corpus: Corpus) -> bool:
+    helpful, careless = (_words(" ".join(corpus.phrases.thoughts_of[persona])) for persona in ("helpful", "careless"))
+    return len(_words(text) & (careless - helpful)) > len(_words(text) & (helpful - careless))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.lower()))
+
+
+def _number(value: float) -> float:
+    return float(f"{value:.6g}")

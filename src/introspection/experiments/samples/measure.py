@@ -1,0 +1,149 @@
+"""Replies under steering: not introspection, but a look at what a vector does to what the model says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from introspection.engine.trial import Directions, Injection
+from introspection.experiments.detection.measure import PERSONA
+from introspection.injection.cells import FINETUNE
+from introspection.model.language_model import LanguageModel, ModelError
+from introspection.settings import ModelSettings
+from introspection.steering import Edit, steered
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Conversation
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What is done to the model while it reads and replies, by the name it has in the tables."""
+
+    name: str
+    injection: Injection | None = None
+
+
+def study_interventions(
+    settings: ModelSettings, concepts: Sequence[str], layers: tuple[int, int] | None = None
+) -> list[Intervention]:
+    """None at all, each concept, and for a model with a finetune the persona vector and its opposite.
+
+    layers: another range than the model's own.
+    """
+    first, last = layers or settings.layers
+    found = [Intervention("none")]
+    found += [Intervention(concept, Injection(concept, settings.strength, first, last)) for concept in concepts]
+    if settings.contrast:
+        strength = settings.contrast.samples_at
+        found.append(Intervention(PERSONA, Injection(PERSONA, strength, first, last)))
+        found.append(Intervention(f"anti_{PERSONA}", Injection(PERSONA, -strength, first, last)))
+    return found
+
+
+def generate_replies(
+    model: LanguageModel,
+    conversation: Conversation,
+    interventions: Sequence[Intervention],
+    directions: Directions,
+    *,
+    max_new_tokens: int = 40,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[str]:
+    """The whole reply that continues the conversation's last turn, under each intervention, all in one batch.
+
+    The vector is added at every position, those of the reply included. Greedy at temperature 0, and none of the
+    settings that a model brings with it (penalties, truncation) apply. Above 0 every row is sampled with the same
+    noise, so a reply depends on its own intervention and the seed alone. Special tokens are left out of the text.
+    """
+    prompt = list(encode(model.tokenizer, conversation).token_ids)
+    rows = torch.tensor([prompt] * len(interventions), device=model.device)
+    ends = _end_tokens(model)
+    plain = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends, pad_token_id=ends[0])
+    noise = LogitsProcessorList([_GumbelNoise(temperature, seed)] if temperature > 0 else [])
+    with steered(model.blocks, _edits(model, interventions, directions)), _own_settings_aside(model):
+        generated = model.model.generate(
+            rows, attention_mask=torch.ones_like(rows), generation_config=plain, logits_processor=noise
+        )
+    replies = (row[len(prompt) :].tolist() for row in generated)
+    return [_reply(model, conversation, prompt, [*takewhile(lambda t: t not in ends, reply)]) for reply in replies]
+
+
+def samples_table(interventions: Sequence[Intervention], replies: Sequence[str]) -> pd.DataFrame:
+    """intervention, strength (0 for none, empty for the finetune), first_layer, last_layer, text."""
+    injections = [intervention.injection for intervention in interventions]
+    strengths = {FINETUNE: float("nan")}
+    return pd.DataFrame(
+        {
+            "intervention": [intervention.name for intervention in interventions],
+            "strength": [
+                each.injection.strength if each.injection else strengths.get(each.name, 0.0) for each in interventions
+            ],
+            "first_layer": pd.array([arm.first_layer if arm else None for arm in injections], dtype="Int64"),
+            "last_layer": pd.array([arm.last_layer if arm else None for arm in injections], dtype="Int64"),
+            "text": list(replies),
+        }
+    )
+
+
+class _GumbelNoise(LogitsProcessor):
+    """Makes the greedy choice a sample from the softmax at a temperature: the largest of logits plus Gumbel noise."""
+
+    def __init__(self, temperature: float, seed: int) -> None:
+        self.temperature = temperature
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores and noise, (rows, vocabulary); each call draws anew, the same for all rows."""
+        exponential = torch.empty(scores.shape[-1]).exponential_(generator=self.generator)
+        return scores.float() / self.temperature - exponential.log().to(scores.device)
+
+
+def _edits(model: LanguageModel, interventions: Sequence[Intervention], directions: Directions) -> dict[int, Edit]:
+    edits = {}
+    for block in range(len(model.blocks)):
+        additions = torch.zeros(len(interventions), model.hidden_size)
+        for row, injection in enumerate(intervention.injection for intervention in interventions):
+            if injection and injection.at(block):
+                additions[row] = injection.strength * torch.as_tensor(directions[injection.vector][block])
+        if additions.any():
+            edits[block] = Edit(additions=additions)
+    return edits
+
+
+@contextmanager
+def _own_settings_aside(model: LanguageModel) -> Iterator[None]:
+    """Without the generation settings that came with the model, which would fill in whatever is not given."""
+    own = model.model.generation_config
+    model.model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.model.generation_config = own
+
+
+def _end_tokens(model: LanguageModel) -> list[int]:
+    """The tokens that end a reply, by the model's own settings and by its tokenizer. Raises ModelError without any."""
+    own: Any = model.model.generation_config.eos_token_id
+    named = [*(own if isinstance(own, list) else [own]), model.tokenizer.eos_token_id]
+    ends = [int(token) for token in dict.fromkeys(named) if token is not None]
+    if not ends:
+        raise ModelError(f"{model.name}: neither its generation settings nor its tokenizer name an end-of-text token")
+    return ends
+
+
+def _reply(model: LanguageModel, conversation: Conversation, prompt: list[int], new: list[int]) -> str:
+    def decode(tokens: list[int]) -> str:
+        text: str = model.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    # Decoded together with what comes before, since some decoders drop a space at the beginning.
+    return conversation[-1].content + decode(prompt + new)[len(decode(prompt)) :]

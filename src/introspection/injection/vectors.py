@@ -1,0 +1,145 @@
+"""Control vectors: directions of a concept or of a persona, trained as repeng trains them, kept in its GGUF files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import torch
+from numpy.typing import NDArray
+from repeng import ControlVector
+from torch import Tensor
+
+from introspection.engine.run import run_trials
+from introspection.engine.trial import Trial
+from introspection.model.language_model import LanguageModel
+from introspection.stimuli.chat import generation_prompt
+from introspection.stimuli.prompts import Stimuli
+
+Float = NDArray[np.float32]
+
+
+def concept_vectors(
+    model: LanguageModel,
+    stimuli: Stimuli,
+    concepts: Sequence[str],
+    suffixes: Sequence[str],
+    *,
+    tokens_per_batch: int | None = None,
+    progress: bool = False,
+) -> Iterator[tuple[str, ControlVector]]:
+    """For each concept, the direction between being asked to talk about it and about anything (the study's vectors).
+
+    The model reads `Please talk about {concept}.` up to the reply, once, and then each suffix; only the last token's
+    residual stream is used. The states of the negative side are computed once for all concepts.
+    """
+
+    def states(concept: str) -> Tensor:
+        texts = concept_texts(model.tokenizer, stimuli, concept, suffixes)
+        trials = text_trials(model.tokenizer, texts, templated=True)
+        return last_token_states(model, trials, tokens_per_batch, f"states: {concept}" if progress else None)
+
+    negative = states(stimuli.anything)
+    for concept in concepts:
+        yield concept, contrast(model, states(concept), negative)
+
+
+def concept_texts(tokenizer: Any, stimuli: Stimuli, concept: str, suffixes: Sequence[str]) -> list[str]:
+    """One side of a concept's contrast: the request to talk about it, and a reply that begins with each suffix."""
+    opening = generation_prompt(tokenizer, stimuli.concept_prompt(concept))
+    return [opening + suffix for suffix in suffixes]
+
+
+def text_trials(tokenizer: Any, texts: Sequence[str], templated: bool = False) -> list[Trial]:
+    """Plain texts, nothing injected. The tokens that all begin with stand for turn 1, which is read once.
+
+    templated: the texts come from the chat template, which has written what the tokenizer would add before them.
+    """
+    rows = [tuple(tokenizer(text, add_special_tokens=not templated)["input_ids"]) for text in texts]
+    before_last = min((len(row) - 1 for row in rows), default=0)
+    shared = next((place for place in range(before_last) if len({row[place] for row in rows}) > 1), before_last)
+    return [Trial(row, (0, shared)) for row in rows]
+
+
+def contrast(model: LanguageModel, positive: Tensor, negative: Tensor) -> ControlVector:
+    """The control vector between two sides of a contrast, each (pairs, blocks + 1, hidden).
+
+    Block k has the direction of the states after it, block 0 has none. The states may come from two models that read
+    the same texts: then the vector is the model-contrastive one.
+    """
+    directions = {
+        block: principal_direction(positive[:, block + 1].numpy(), negative[:, block + 1].numpy())
+        for block in range(len(model.blocks) - 1, 0, -1)  # repeng's order, so that the files agree byte for byte
+    }
+    return ControlVector(model_type=model.model.config.model_type, directions=directions)
+
+
+def last_token_states(
+    model: LanguageModel, trials: Sequence[Trial], tokens_per_batch: int | None = None, progress: str | None = None
+) -> Tensor:
+    """The residual stream after the embedding and every block at the last token, (trials, blocks + 1, hidden).
+
+    What follows the last block is taken after the final norm, as transformers reports it and repeng uses it.
+    """
+    states = run_trials(model, trials, {}, tokens_per_batch=tokens_per_batch, progress=progress)
+    states[:, -1] = model.normed(states[:, -1]).cpu()
+    return states
+
+
+def principal_direction(positive: Float, negative: Float) -> Float:
+    """repeng's `pca_center`, exactly: the first principal component of pairs that are each centred on their midpoint.
+
+    positive, negative: (pairs, hidden). Returns a unit vector, (hidden,), which points to where most positives lie.
+    Centring makes each pair +d and -d with d half its difference, so the component is the first right singular vector
+    of the differences; their Gram matrix on the smaller side gives it without a randomised solver.
+    """
+    differences = (positive.astype(np.float64) - negative.astype(np.float64)) / 2
+    if not np.isfinite(differences).all() or not differences.any():
+        raise ValueError("the two sides of the contrast do not differ (or are not finite), so there is no direction")
+    pairs, hidden = differences.shape
+    if pairs < hidden:
+        direction = differences.T @ _last_eigenvector(differences @ differences.T)
+    else:
+        direction = _last_eigenvector(differences.T @ differences)
+    direction /= np.linalg.norm(direction)
+    projections = differences @ direction
+    if np.mean(projections < 0) > np.mean(projections > 0):
+        direction = -direction
+    return np.asarray(direction, dtype=np.float32)
+
+
+def _last_eigenvector(symmetric: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The eigenvector of the largest eigenvalue."""
+    last = len(symmetric) - 1
+    _, vectors = scipy.linalg.eigh(symmetric, subset_by_index=(last, last))
+    return np.asarray(vectors[:, 0])
+
+
+def random_vectors(model: LanguageModel, count: int, seed: int) -> Iterator[tuple[str, ControlVector]]:
+    """Control directions that mean nothing: independent, uniform on the unit sphere at every block."""
+    generator = torch.Generator().manual_seed(seed)
+    for number in range(1, count + 1):
+        directions = {}
+        for block in range(len(model.blocks) - 1, 0, -1):
+            direction = torch.randn(model.hidden_size, generator=generator)
+            directions[block] = (direction / direction.norm()).numpy()
+        yield f"random_{number}", ControlVector(model_type=model.model.config.model_type, directions=directions)
+
+
+def save_vector(vector: ControlVector, path: Path) -> None:
+    """Write a GGUF file as repeng does, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    vector.export_gguf(unfinished)
+    unfinished.replace(path)
+
+
+def load_vector(path: Path) -> ControlVector:
+    """Read a GGUF file. Raises FileNotFoundError with the stage that makes it, ValueError if it is not a vector's."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such vector; run the stage `vectors` of this model first")
+    vector = ControlVector.import_gguf(path)
+    return ControlVector(vector.model_type, {layer: np.array(value) for layer, value in vector.directions.items()})

@@ -1,0 +1,44 @@
+"""The next-token distribution read as a yes/no answer: probabilities, log-odds, and the study's bfloat16 rounding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from introspection.model.language_model import LanguageModel
+
+_ROWS_AT_ONCE = 64  # rows of logits over the whole vocabulary that are in memory together
+
+
+def log_odds(logits: Tensor, token: int) -> Tensor:
+    """ln(p / (1 - p)) of one token in nats, (rows, vocabulary) to (rows,).
+
+    Computed from logits as the token's logit less the log-sum-exp of all others, so nothing cancels near 0 or 1.
+    """
+    others = logits.clone()
+    others[..., token] = -torch.inf
+    return logits[..., token] - torch.logsumexp(others, dim=-1)
+
+
+def bfloat16_softmax(logits: Tensor) -> Tensor:
+    """The study's own figures: a softmax in bfloat16 over logits in bfloat16, returned as float32."""
+    return torch.softmax(logits.to(torch.bfloat16), dim=-1).float()
+
+
+def read_answers(model: LanguageModel, final_states: Tensor, yes: str, no: str) -> dict[str, Tensor]:
+    """Read the yes/no answer from the residual stream after the last block, (rows, hidden) to columns of (rows,).
+
+    p_yes and p_no are probabilities (a float32 softmax over float32 logits), log_odds_yes is in nats,
+    p_yes_bf16 and p_no_bf16 round as the study's figures do. Raises ModelError where yes or no is not one token.
+    """
+    tokens = {"yes": model.token(yes), "no": model.token(no)}
+    columns: dict[str, list[Tensor]] = {}
+    for rows in final_states.split(_ROWS_AT_ONCE):
+        logits = model.logits(rows)
+        probabilities, rounded = torch.softmax(logits, dim=-1), bfloat16_softmax(logits)
+        found = {f"p_{answer}": probabilities[:, token] for answer, token in tokens.items()}
+        found["log_odds_yes"] = log_odds(logits, tokens["yes"])
+        found |= {f"p_{answer}_bf16": rounded[:, token] for answer, token in tokens.items()}
+        for name, values in found.items():
+            columns.setdefault(name, []).append(values.cpu())
+    return {name: torch.cat(values) for name, values in columns.items()}

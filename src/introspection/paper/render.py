@@ -1,0 +1,55 @@
+"""Rendering templates into files, with a record of what each file was made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from introspection.paper.latex import Latex, environment, escape
+from introspection.paper.results import Results, Source
+from introspection.paper.wording import prompt_label
+
+
+class Renderer:
+    """Renders templates into a folder, which it empties of earlier tables, and remembers what each was made of."""
+
+    def __init__(self, results: Results, templates: Path, output: Path) -> None:
+        self.results = results
+        self.output = output
+        self.jinja = environment(templates)
+        self.jinja.filters.update(raw_name=raw_name, prompt_label=prompt_label)
+        for path in output.glob("*.tex"):
+            path.unlink()
+        self.sources: dict[str, list[Source]] = {}
+
+    def render(self, template: str, name: str, sources: Iterable[str], **context: Any) -> str:
+        """Write `name`.tex from a template; `sources` are the paths of the result files it shows. Returns its path."""
+        content = self.jinja.get_template(f"{template}.tex.j2").render(context)
+        self.output.mkdir(parents=True, exist_ok=True)
+        path = self.output / f"{name}.tex"
+        unfinished = path.with_name(path.name + ".unfinished")
+        unfinished.write_text(content, encoding="utf-8")
+        unfinished.replace(path)
+        self.sources[path.name] = [self.results.source(source) for source in sources]
+        return Latex(f"tables/{name}")
+
+
+def raw_name(name: str) -> Latex:
+    """A value's name, which LaTeX reads as a name and not as text. Raises ValueError for one that could be more."""
+    if not re.fullmatch(r"[\w.-]+", name, flags=re.ASCII):
+        raise ValueError(f"{name!r} cannot name a value of the paper: use letters, digits, '.', '-' and '_'")
+    return Latex(name)
+
+
+def write_sources(folder: Path, sources: Mapping[str, list[Source]]) -> None:
+    """Write `sources.json`: by file of the folder, the result files that it was made of."""
+    content = {name: [vars(source) for source in found] for name, found in sorted(sources.items())}
+    (folder / "sources.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def origin(source: Source) -> Latex:
+    """A result file as a caption names it: the stage that wrote it and the beginning of its md5."""
+    return Latex(rf"\texttt{{{escape(source.stage or source.path)}}} (md5~\texttt{{{source.md5[:8]}}})")

@@ -1,0 +1,103 @@
+"""Numbers and names as the report writes them, so that tables, figures and prose agree."""
+
+from __future__ import annotations
+
+import math
+
+from introspection.paper.latex import Latex, escape
+
+PROMPT_LABELS = {
+    "no_info": "no info",
+    "info": "with info",
+    "inaccurate_location": "inaccurate location",
+    "lorem_ipsum": "lorem ipsum",
+}
+UNCHANGED = "does not change"
+# A change is one that shows on both scales: near zero, log-odds move much where a probability hardly does.
+UNCHANGED_NATS = 0.05
+UNCHANGED_PROBABILITY = 0.0001
+
+
+def prompt_label(prompt: str) -> str:
+    """A prompt's name in words; a prompt of the user's own keeps its key."""
+    if prompt == "controls":
+        return "control questions"
+    return PROMPT_LABELS.get(prompt, prompt.replace("_", " "))
+
+
+def scenario_label(scenario: str) -> str:
+    """A lens scenario in words: a prompt at full strength, or the weak injection."""
+    return "with info, weak" if scenario == "weak" else prompt_label(scenario)
+
+
+def vector_label(vector: str) -> str:
+    """A vector's name in words: the concept itself, or what the study calls it; `random` stands for all random ones."""
+    if vector == "persona":
+        return "persona vector"
+    if vector == "finetune":
+        return "finetune"
+    if vector == "random":
+        return "random directions"
+    return vector.replace("_", " ") if vector.startswith("random_") else vector
+
+
+def percent(probability: float) -> str:
+    """A probability in percent with three decimals, as the post prints its own; what would show as zero is bounded."""
+    if math.isnan(probability):
+        return "–"
+    if 0 < probability < 5e-6:
+        return "<0.001%"
+    if 1 - 5e-6 < probability < 1:
+        return ">99.999%"
+    return f"{100 * probability:.3f}%"
+
+
+def plain_percent(probability: float) -> str:
+    """A probability that someone chose, in percent with no more digits than it has."""
+    return f"{100 * probability:g}%"
+
+
+def points(difference: float) -> str:
+    """A difference of two probabilities in percentage points, with its sign."""
+    return "–" if math.isnan(difference) else _signed(100 * difference, 3)
+
+
+def nats(shift: float) -> str:
+    """A shift of log-odds in nats, with its sign."""
+    return "–" if math.isnan(shift) else _signed(shift, 2)
+
+
+def number(value: float) -> str:
+    """A setting as a person would write it: 20, 0.25."""
+    return f"{value:g}".replace("-", "−")
+
+
+def direction(shift: float, difference: float) -> str:
+    """The verb for what becomes of a probability: rises, falls or does not change.
+
+    shift: of its log-odds, in nats. difference: of the probability itself.
+    """
+    if abs(shift) < UNCHANGED_NATS or abs(difference) < UNCHANGED_PROBABILITY:
+        return UNCHANGED
+    return "rises" if shift > 0 else "falls"
+
+
+def layers(first: float, last: float) -> str:
+    """An inclusive range of decoder blocks; a dash where nothing is injected (NaN)."""
+    return "–" if math.isnan(first) or math.isnan(last) else f"[{first:.0f}, {last:.0f}]"
+
+
+def listing(items: list[str]) -> Latex:
+    """Items as `a, b and c`, each escaped."""
+    escaped = [escape(item) for item in items]
+    if len(escaped) < 2:
+        return Latex("".join(escaped) or "none")
+    return Latex(f"{', '.join(escaped[:-1])} and {escaped[-1]}")
+
+
+def _signed(value: float, decimals: int) -> str:
+    """A number with its sign, and no minus before a zero."""
+    text = f"{abs(value):.{decimals}f}"
+    if float(text) == 0:
+        return text
+    return ("+" if value > 0 else "−") + text

@@ -1,0 +1,309 @@
+"""What a study needs before it is run: memory, passes, tokens and time, from configurations alone.
+
+No weight is read. The trials are those that the stages make, and their work is counted by the engine's own planner.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.utils.hub import cached_file
+
+from introspection.engine.batches import Work, count_work
+from introspection.engine.memory import TOKENS_PER_BATCH, batch_bytes, tokens_in
+from introspection.engine.trial import Trial
+from introspection.experiments.detection.measure import study_injections
+from introspection.experiments.lens.measure import lens_cells, lens_conversations
+from introspection.experiments.samples.measure import study_interventions
+from introspection.experiments.sweep.measure import layer_ranges, sweep_trials
+from introspection.experiments.sweep.search import Range, coarse_to_fine
+from introspection.injection.cells import cell_trials, cells_of, encode_all
+from introspection.injection.vectors import concept_texts, text_trials
+from introspection.model.language_model import (
+    LanguageModel,
+    load_config,
+    load_tokenizer,
+    room_for_weights,
+    weight_bytes,
+    without_weights,
+)
+from introspection.planning.machine import Machine
+from introspection.settings import ModelSettings, Settings
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Stimuli
+
+REACHED = 0.5  # of the rate of a plain matrix product: about the middle of what benchmarks/results.md shows
+DISK_RATE = 1e9  # bytes a second; to measure it would take longer than the plan
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model consists of, as counts of weights (of one block where it says so), widths, and bytes."""
+
+    blocks: int
+    parameters: int
+    weight_bytes: int
+    block_weights: int
+    perceptron_weights: int  # of one block
+    attention_width: int
+    key_value_width: int
+    unembedding_weights: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How many trials a stage reads, what the model computes for them, and how many states are unembedded.
+
+    loads: how often a model is loaded.
+    """
+
+    name: str
+    trials: int
+    work: Work
+    unembedded: int = 0
+    loads: int = 1
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the weights of a model lie, in bytes on its device, in host memory and on disk; or why it cannot run."""
+
+    device: int = 0
+    host: int = 0
+    disk: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """A model of the study on a machine. Memory in bytes.
+
+    batch_memory: of the activations of a whole batch; row_memory: of the longest single row, the least that must fit.
+    cache_memory: of the keys and values of all turns 1 that a finetune reads. seconds: of each stage.
+    """
+
+    key: str
+    shape: Shape
+    tokens_per_batch: int
+    batch_memory: int
+    row_memory: int
+    cache_memory: int
+    placement: Placement
+    stages: tuple[Stage, ...]
+    seconds: tuple[float, ...]
+
+
+def plan_model(
+    settings: Settings,
+    key: str,
+    vectors: Sequence[str],
+    stimuli: Stimuli,
+    suffixes: Sequence[str],
+    contrast_prompts: Sequence[str],
+    machine: Machine,
+) -> ModelPlan:
+    """The plan of one model of `params.yaml`, from its configuration and its tokenizer.
+
+    vectors: the names of all that are injected. Raises ModelError for a model that is out of reach.
+    """
+    own = settings.models[key]
+    model = LanguageModel(without_weights(load_config(own)), load_tokenizer(own))
+    shape = shape_of(model, own)
+    texts = [encode(model.tokenizer, conversation) for conversation in stimuli.detection.values()]
+    config, dtype = model.text_config, getattr(torch, own.dtype)
+    row_memory = batch_bytes(max(len(text.token_ids) for text in texts), config, dtype)
+    read_by_finetune = sum(text.steered[1] for text in texts) if own.contrast else 0
+    cache_memory = 2 * read_by_finetune * shape.key_value_width * shape.blocks * dtype.itemsize
+    placement = place_weights(shape.weight_bytes, row_memory, cache_memory, own, machine)
+    left = sum(machine.accelerators) - placement.device
+    fitting = tokens_in(left, config, dtype) if machine.accelerators else TOKENS_PER_BATCH
+    tokens = settings.engine.tokens_per_batch or fitting
+    stages = study_stages(settings, own, model, vectors, stimuli, suffixes, contrast_prompts, tokens)
+    return ModelPlan(
+        key=key,
+        shape=shape,
+        tokens_per_batch=tokens,
+        batch_memory=max(batch_bytes(tokens, config, dtype), row_memory),
+        row_memory=row_memory,
+        cache_memory=cache_memory,
+        placement=placement,
+        stages=tuple(stages),
+        seconds=tuple(_seconds(stage, shape, placement, machine, machine.flops[own.dtype]) for stage in stages),
+    )
+
+
+def shape_of(model: LanguageModel, settings: ModelSettings) -> Shape:
+    """The numbers of weights that a token meets, from a model that need have no memory."""
+    config, block = model.text_config, model.blocks[0]
+    heads = int(config.num_attention_heads)
+    head_size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    perceptron = getattr(block, "mlp", None)
+    return Shape(
+        blocks=len(model.blocks),
+        parameters=sum(weight.numel() for weight in model.model.parameters()),
+        weight_bytes=weight_bytes(model.model, settings),
+        block_weights=_matrices(block),
+        perceptron_weights=_matrices(perceptron) if isinstance(perceptron, nn.Module) else 0,
+        attention_width=heads * head_size,
+        key_value_width=int(getattr(config, "num_key_value_heads", None) or heads) * head_size,
+        unembedding_weights=_matrices(model.unembedding),
+    )
+
+
+def study_stages(
+    settings: Settings,
+    own: ModelSettings,
+    model: LanguageModel,
+    vectors: Sequence[str],
+    stimuli: Stimuli,
+    suffixes: Sequence[str],
+    contrast_prompts: Sequence[str],
+    tokens_per_batch: int,
+) -> list[Stage]:
+    """What each stage of the pipeline computes for a model (`own` are its settings), from the trials that it makes."""
+    tokenizer, blocks = model.tokenizer, len(model.blocks)
+
+    def stage(name: str, runs: Sequence[Sequence[Trial]], depths_unembedded: int = 0, loads: int = 1) -> Stage:
+        work = sum((count_work(run, blocks, tokens_per_batch) for run in runs), Work())
+        trials = sum(map(len, runs))
+        return Stage(name, trials, work, trials * depths_unembedded, loads)
+
+    injections = study_injections(own, vectors)
+    questions = {each.question: stimuli.control_conversation(each) for each in stimuli.controls}
+    detection = cell_trials(encode_all(tokenizer, stimuli.detection), cells_of(list(stimuli.detection), injections))
+    controls = cell_trials(encode_all(tokenizer, questions), cells_of(list(questions), injections))
+    scenarios = [cell for _, cell in lens_cells(injections, settings.lens.weak_fraction)]
+    lens = cell_trials(encode_all(tokenizer, lens_conversations(stimuli)), scenarios)
+    content = cell_trials(encode_all(tokenizer, stimuli.content), cells_of(list(stimuli.content), injections))
+    sides = [*settings.study.concepts, stimuli.anything]
+    texts = [
+        text_trials(tokenizer, concept_texts(tokenizer, stimuli, side, suffixes), templated=True) for side in sides
+    ]
+    stages = [stage("vectors", texts)]
+    if own.contrast:
+        prompts = text_trials(tokenizer, contrast_prompts)
+        stages.append(stage("vectors: persona", [prompts, prompts], loads=2))
+        encoded = encode_all(tokenizer, stimuli.detection).values()
+        stages.append(stage("prefill", [[Trial(text.token_ids[: text.steered[1]])] for text in encoded], loads=2))
+    detected, asked = stage("detection", [detection], 1), stage("controls", [controls], 1)
+    samples = _samples(settings, own, tokenizer, stimuli, blocks)
+    stages += [detected, asked, stage("lens", [lens], blocks + 1), stage("content", [content], blocks + 1), samples]
+    stages.append(stage("sweep", _sweep_runs(settings, own, tokenizer, stimuli, blocks), 1))
+    again = (detected, asked, samples)
+    stages.append(
+        Stage(
+            "chosen range",
+            sum(each.trials for each in again),
+            sum((each.work for each in again), Work()),
+            sum(each.unembedded for each in again),
+        )
+    )
+    return stages
+
+
+def _sweep_runs(
+    settings: Settings, own: ModelSettings, tokenizer: Any, stimuli: Stimuli, blocks: int
+) -> list[list[Trial]]:
+    """The trials of the sweep; for a search from coarse to fine, as many as to find the model's own range."""
+    rule = settings.sweep
+    encoded = encode_all(tokenizer, {prompt: stimuli.detection[prompt] for prompt in rule.prompts})
+    strengths = dict.fromkeys(rule.concepts, own.strength)
+    if rule.mode == "exhaustive":
+        return [sweep_trials(encoded, strengths, layer_ranges(blocks))]
+    runs: list[list[Trial]] = []
+
+    def measure(ranges: Sequence[Range]) -> dict[Range, float]:
+        runs.append(sweep_trials(encoded, strengths, ranges))
+        return {(first, last): -abs(first - own.layers[0]) - abs(last - own.layers[1]) for first, last in ranges}
+
+    coarse_to_fine(blocks, measure)
+    return runs
+
+
+def _samples(settings: Settings, own: ModelSettings, tokenizer: Any, stimuli: Stimuli, blocks: int) -> Stage:
+    """Replies are generated token by token, all rows together."""
+    rows = len(study_interventions(own, settings.study.concepts))
+    length, new = len(encode(tokenizer, stimuli.top_of_mind).token_ids), settings.samples.max_new_tokens
+    slots = rows * blocks
+    work = Work(new, slots * new, slots * (length + new), slots * (length + new) ** 2 // 2)
+    return Stage("samples", rows, work, rows * new, loads=2 if own.contrast else 1)
+
+
+def floating_point_operations(work: Work, shape: Shape, unembedded: int = 0) -> float:
+    """Those of the matrix products, a multiplication and an addition counted as two."""
+    return (
+        2.0 * work.block_tokens * shape.block_weights
+        - 2.0 * work.last_block_tokens * shape.perceptron_weights
+        + 4.0 * work.attended * shape.attention_width
+        + 2.0 * unembedded * shape.unembedding_weights
+    )
+
+
+def _seconds(stage: Stage, shape: Shape, placement: Placement, machine: Machine, rate: float) -> float:
+    computing = floating_point_operations(stage.work, shape, stage.unembedded) / (REACHED * rate)
+    reading = placement.device / machine.memory_rate + placement.host / machine.host_rate + placement.disk / DISK_RATE
+    return computing + stage.work.passes * reading + stage.loads * shape.weight_bytes / DISK_RATE
+
+
+def place_weights(weights: int, row_memory: int, cache_memory: int, own: ModelSettings, machine: Machine) -> Placement:
+    """Where weights of so many bytes would lie, by the rule of loading, or what is in the way and would mend it."""
+    if own.quantization and importlib.util.find_spec("bitsandbytes") is None:
+        return Placement(
+            problem=f"{own.quantization} weights need bitsandbytes: pip install introspection[quantization]"
+        )
+    if not _is_here(own) and weights > machine.disk:
+        return Placement(
+            problem=f"its {size(weights)} must be downloaded, and the disk has room for {size(machine.disk)}"
+        )
+    if machine.accelerators:
+        total = sum(machine.accelerators)
+        device = min(weights, sum(room_for_weights(weights, machine.accelerators)))
+        host = min(weights - device, max(0, int(0.9 * (machine.memory - cache_memory))))
+        name = "the GPU"
+    else:
+        total = machine.memory - cache_memory
+        device, host, name = min(weights, max(0, int(0.9 * (total - row_memory)))), 0, "memory"
+    if row_memory > total - device:
+        return Placement(
+            problem=f"one row takes {size(row_memory)}, and {name} has {size(max(0, total - device))} left"
+        )
+    if cache_memory > machine.memory:
+        return Placement(problem=f"the finetune's caches take {size(cache_memory)} of {size(machine.memory)} of memory")
+    if device < weights and own.device_map != "auto" and own.max_memory is None:
+        return Placement(
+            problem=f"{size(weights)} of weights do not fit in the {size(total)} of {name}: set device_map: auto"
+        )
+    return Placement(device, host, weights - device - host)
+
+
+def _is_here(own: ModelSettings) -> bool:
+    """Whether the weights are on this machine's disk."""
+    folder = Path(own.source)
+    if not folder.is_dir():
+        found = cached_file(
+            own.source,
+            "config.json",
+            revision=own.revision or "main",
+            local_files_only=True,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        if found is None:
+            return False
+        folder = Path(found).parent
+    return any(folder.glob("*.safetensors"))
+
+
+def size(count: float) -> str:
+    """Bytes in words."""
+    return f"{count / 2**30:.3g} GiB" if count >= 0.01 * 2**30 else f"{count / 2**20:.3g} MiB"
+
+
+def _matrices(module: nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters() if weight.ndim > 1)

@@ -1,1 +1,0 @@
-"""Figures, tables and the paper, made from result files alone."""

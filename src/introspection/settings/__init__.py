@@ -1,0 +1,302 @@
+"""`params.yaml` as typed settings, validated as a whole before any model is loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from introspection.settings.organisms import OrganismsSettings, Prompt
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
+Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Block = Annotated[int, Field(strict=True, ge=0)]
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Memory = Annotated[str, Field(strict=True, pattern=r"^\d+(\.\d+)? ?[KMG]i?B$")]  # as accelerate writes it: 20GiB
+
+
+class SettingsError(ValueError):
+    """The parameter file is wrong; the message names the file, the key, what was found and what is allowed."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    repeated = sorted({value for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"listed twice: {', '.join(repeated)}; name each once")
+    return values
+
+
+def _concept_names(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if not re.fullmatch(r"\w[\w-]*( [\w-]+)*", value):
+            raise ValueError(f"{value!r} cannot name a vector file; use words of letters, digits, '-' and '_'")
+        if value in ("persona", "finetune", "anything") or re.fullmatch(r"random_\d+", value):
+            raise ValueError(f"{value!r} is reserved for a vector of the study itself; choose another word")
+    return _distinct(values)
+
+
+class StudySettings(_Section):
+    """Which models and concepts the pipeline runs, and the seed of its random directions."""
+
+    models: tuple[Text, ...] = Field(min_length=1)
+    concepts: tuple[Text, ...] = Field(min_length=1)
+    random_directions: Annotated[int, Field(strict=True, ge=0)] = 4
+    seed: Annotated[int, Field(strict=True, ge=0)] = 0
+
+    _models = field_validator("models")(_distinct)
+    _concepts = field_validator("concepts")(_concept_names)
+
+
+class DataSettings(_Section):
+    """Where the suffixes and the contrast prompts come from; a path of the user's own wins over `source`."""
+
+    source: Literal["builtin", "original"]
+    suffixes: Text | None = None
+    contrast_prompts: Text | None = None
+
+
+class ContrastSettings(_Section):
+    """A finetune of the model: the persona vector is its activations minus the model's."""
+
+    source: Text
+    revision: Text | None = None
+    strength: Number
+    sample_strength: Number | None = None
+
+    @property
+    def samples_at(self) -> float:
+        """The strength for replies, which the study chose apart from the one for detection."""
+        return self.strength if self.sample_strength is None else self.sample_strength
+
+
+class ModelSettings(_Section):
+    """A model, how to load it, and the injection that suits the size of its residual stream.
+
+    max_memory: how much of each accelerator (by number) and of the host (cpu) weights may take; what is left over stays
+    on disk and is read once per batch.
+    """
+
+    source: Text
+    revision: Text | None = None
+    dtype: Literal["float32", "bfloat16", "float16"]
+    device_map: Text | None = None
+    max_memory: dict[Annotated[int, Field(ge=0)] | Literal["cpu"], Memory] | None = None
+    quantization: Literal["8bit", "4bit"] | None = None
+    layers: tuple[Block, Block]
+    strength: Number
+    contrast: ContrastSettings | None = None
+
+    def finetune(self) -> ModelSettings:
+        """How to load the model's finetune. Raises ValueError where `contrast` names none."""
+        if self.contrast is None:
+            raise ValueError(f"{self.source} has no finetune: give the model a `contrast` in params.yaml")
+        return self.model_copy(update={"source": self.contrast.source, "revision": self.contrast.revision})
+
+    @field_validator("layers")
+    @classmethod
+    def _ordered(cls, layers: tuple[int, int]) -> tuple[int, int]:
+        first, last = layers
+        if not 1 <= first <= last:
+            raise ValueError("a range [first, last] of decoder blocks with 1 <= first <= last (block 0 has no vector)")
+        return layers
+
+
+class EngineSettings(_Section):
+    """How many tokens go through a model at once; results do not depend on it but for rounding.
+
+    None takes what the memory of the accelerator holds, and a fixed number on a machine without one.
+    """
+
+    tokens_per_batch: Count | None = None
+
+
+class ControlsSettings(_Section):
+    """Questions that the unsteered model answers yes with more than this probability are left out of the mean."""
+
+    exclude_above: Fraction = 0.01
+
+
+class LensSettings(_Section):
+    """The fourth scenario of the logit lens steers at this fraction of the strength."""
+
+    weak_fraction: Fraction = 0.25
+
+
+class ContentSettings(_Section):
+    """How many of the most boosted tokens are listed."""
+
+    boosted_tokens: Count = 10
+
+
+class SamplesSettings(_Section):
+    """Replies to the top-of-mind question: greedy at temperature 0, otherwise sampled with the study's seed."""
+
+    max_new_tokens: Count = 40
+    temperature: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)] = 0.0
+
+
+class SweepSettings(_Section):
+    """All layer ranges for these concepts and prompts, or those of a search, and the rule that chooses one.
+
+    The chosen range has the largest yes probability for `choose_concept` under `choose_prompt` among the ranges that
+    start no earlier than `earliest_start`, a fraction of the model's depth. mode coarse_to_fine measures a grid of
+    ranges and the neighbourhood of its best by that rule.
+    """
+
+    mode: Literal["exhaustive", "coarse_to_fine"] = "exhaustive"
+
+    concepts: tuple[Text, ...] = Field(min_length=1)
+    prompts: tuple[Prompt, ...] = Field(min_length=1)
+    choose_concept: Text
+    choose_prompt: Prompt
+    earliest_start: Fraction = 0.25
+
+    _concepts = field_validator("concepts")(_distinct)
+    _prompts = field_validator("prompts")(_distinct)
+
+    @model_validator(mode="after")
+    def _chosen_are_swept(self) -> SweepSettings:
+        if self.choose_concept not in self.concepts:
+            raise ValueError(f"choose_concept {self.choose_concept!r} is not among sweep.concepts; add it there")
+        if self.choose_prompt not in self.prompts:
+            raise ValueError(f"choose_prompt {self.choose_prompt!r} is not among sweep.prompts; add it there")
+        return self
+
+
+class FiguresSettings(_Section):
+    """The look of every figure (seaborn's names; width in inches)."""
+
+    palette: Text = "colorblind"
+    context: Literal["paper", "notebook", "talk", "poster"] = "paper"
+    font_scale: Positive = 1.0
+    width: Positive = 5.5
+
+
+class Settings(_Section):
+    """The whole of `params.yaml`."""
+
+    study: StudySettings
+    data: DataSettings
+    models: dict[Text, ModelSettings] = Field(min_length=1)
+    engine: EngineSettings = EngineSettings()
+    controls: ControlsSettings = ControlsSettings()
+    lens: LensSettings = LensSettings()
+    content: ContentSettings = ContentSettings()
+    samples: SamplesSettings = SamplesSettings()
+    sweep: SweepSettings
+    figures: FiguresSettings = FiguresSettings()
+    organisms: OrganismsSettings
+
+    @field_validator("models")
+    @classmethod
+    def _plain_keys(cls, models: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
+        for key in models:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
+                raise ValueError(f"key {key!r}: use letters, digits, '-' and '_' only (DVC splits names at dots)")
+        return models
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Settings:
+        for key in self.study.models:
+            if key not in self.models:
+                raise ValueError(f"study.models names {key!r}, which is no key of models: {', '.join(self.models)}")
+        bases = ["organism-base", *self.organisms.trained]
+        for name, organism in self.organisms.trained.items():
+            if organism.base not in bases or organism.base == name:
+                raise ValueError(f"organisms.trained.{name}.base: found {organism.base!r}; allowed: {', '.join(bases)}")
+        for concept in self.sweep.concepts:
+            if concept not in self.study.concepts:
+                raise ValueError(
+                    f"sweep.concepts names {concept!r}, which is not one of study.concepts: "
+                    + ", ".join(self.study.concepts)
+                )
+        return self
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and validate the parameter file, the layer ranges of models that lie in local folders included.
+
+    Raises SettingsError, a line for each thing that is wrong.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except YAMLError as error:
+        raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: found {values!r}; allowed: a mapping of settings")
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        lines = (_describe(dict(detail)) for detail in error.errors(include_url=False))
+        raise SettingsError("\n".join(f"{path}: {line}" for line in lines)) from error
+    for key, model in settings.models.items():
+        blocks = local_block_count(Path(model.source))
+        if blocks is not None:
+            check_layers(model.layers, blocks, f"{path}: models.{key}.layers")
+    return settings
+
+
+def check_layers(layers: tuple[int, int], blocks: int, where: str) -> None:
+    """Raise SettingsError unless the inclusive range lies in a model of `blocks` decoder blocks."""
+    if layers[1] >= blocks:
+        raise SettingsError(
+            f"{where}: found {list(layers)}; allowed: 1 <= first <= last <= {blocks - 1}, "
+            f"since the model has {blocks} blocks"
+        )
+
+
+def local_block_count(folder: Path) -> int | None:
+    """The number of decoder blocks of a model saved in `folder`, or None where there is no readable config there."""
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    config = config.get("text_config", config)
+    count = config.get("num_hidden_layers", config.get("n_layer"))
+    return count if isinstance(count, int) else None
+
+
+def _describe(detail: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: unknown key; allowed: {', '.join(_siblings(detail['loc']))}"
+    if detail["type"] == "missing":
+        return f"{key}: missing; give it a value"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["loc"] and not isinstance(detail["input"], dict):
+        return f"{key}: found {detail['input']!r}; {message[0].lower()}{message[1:]}"
+    return f"{key}: {message}" if key else message
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    """The keys allowed beside an unknown one, found by walking the settings' own types."""
+    section: Any = Settings
+    for part in location[:-1]:
+        fields = getattr(section, "model_fields", {})
+        if part in fields:
+            section = _section_of(fields[part].annotation)
+    return list(getattr(section, "model_fields", {}))
+
+
+def _section_of(annotation: Any) -> Any:
+    """The settings class inside `X`, `X | None` or `dict[str, X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _section_of(argument)
+        if found is not None:
+            return found
+    return None
