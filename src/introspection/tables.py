@@ -25,7 +25,7 @@ _DTYPES: dict[Kind, Any] = {"text": str, "number": float, "integer": "Int64", "t
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, what its cells are, their meaning and unit, the range they lie in, whether they may be empty."""
+    """A column: its name, what its cells are and mean, the range they lie in, whether they may be empty."""
 
     name: str
     kind: Kind

@@ -13,8 +13,6 @@ from ruamel.yaml.error import YAMLError
 Role = Literal["system", "user", "assistant"]
 Text = Annotated[str, Field(min_length=1)]
 
-REQUIRED_PROMPTS = ("no_info", "info", "inaccurate_location", "lorem_ipsum")
-
 
 class StimuliError(ValueError):
     """A stimuli file that cannot be used; the message names the file, the key and what is wanted."""
@@ -48,6 +46,7 @@ class Stimuli(BaseModel):
     """Every prompt of the study.
 
     detection: by prompt name, each ending in the beginning of a reply (`The answer is`).
+    labels: what tables and figures call a prompt, where its name does not say it.
     content: the same turn 1 with a longer beginning of the reply, for what the injected thought is about.
     controls: in the order of the files, the post's 16 questions (group `expected_no`) first.
     top_of_mind: the small talk that shows what a vector does; every turn is steered.
@@ -59,6 +58,7 @@ class Stimuli(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     detection: dict[str, Conversation]
+    labels: dict[str, str]
     content: dict[str, Conversation]
     controls: tuple[ControlQuestion, ...]
     top_of_mind: Conversation
@@ -106,6 +106,7 @@ def load_stimuli(folder: Path) -> Stimuli:
     _require_prompt(folder / "controls.yaml", "prompt", controls_file.prompt, detection)
     return Stimuli(
         detection=detection,
+        labels=detection_file.labels,
         content={
             prompt: (*detection[prompt][:-1], Turn(role="assistant", content=content_file.answer))
             for prompt in content_file.prompts
@@ -149,7 +150,8 @@ class _File(BaseModel):
 class _DetectionFile(_File):
     source: Text
     paragraphs: dict[str, Text]
-    first_turn: dict[str, Annotated[list[str], Field(min_length=1)]]
+    first_turn: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
+    labels: dict[str, Text] = {}
     system: str
     first_reply: Text
     second_turn: Text
@@ -160,13 +162,13 @@ class _DetectionFile(_File):
 
     @model_validator(mode="after")
     def _complete(self) -> _DetectionFile:
-        for name in REQUIRED_PROMPTS:
-            if name not in self.first_turn:
-                raise ValueError(f"first_turn lacks the prompt {name!r}, which the experiments compare")
         for name, paragraphs in self.first_turn.items():
             for paragraph in paragraphs:
                 if paragraph not in self.paragraphs:
                     raise ValueError(f"first_turn.{name} names {paragraph!r}, which is not one of the paragraphs")
+        for name in self.labels:
+            if name not in self.first_turn:
+                raise ValueError(f"labels names {name!r}, which is no prompt of first_turn")
         return self
 
     def conversation(self, prompt: str) -> Conversation:
