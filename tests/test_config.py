@@ -67,7 +67,7 @@ WRONG = [
         ("study.concepts", ["cat", name], rf"study\.concepts: .*'{name}' is a name of the study")
         for name in ("finetune", "random_1", "random", "none", "anything", "anti_persona", "Persona")
     ),
-    ("study.concepts", ["cat", "Cat"], r"study\.concepts: .'Cat' and 'cat' would share a file"),
+    ("study.concepts", ["cat", "Cat"], r"study\.concepts: .*'Cat' and 'cat' would share a file"),
     ("study.concepts", ["cat", "a" * 300], r"study\.concepts: .*too long to name a file"),
     ("study.models", ["organisms"], r"study\.models names 'organisms', which is no key of models: .*organism-blind"),
     ("models", {"gpt-4.1": {}}, r"models\.gpt-4\.1\.source: missing"),
