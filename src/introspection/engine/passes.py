@@ -15,7 +15,8 @@ from transformers.cache_utils import Cache
 from introspection.engine.batches import Tree, first_rows, numbered
 from introspection.engine.memory import slice_tokens
 from introspection.engine.trial import Directions, Trial
-from introspection.model.language_model import LanguageModel, weights_in_place
+from introspection.model.language_model import LanguageModel
+from introspection.model.placement import weights_in_place
 from introspection.steering import Edit, steered
 
 
