@@ -18,9 +18,9 @@ from accelerate.utils import OffloadedWeightsLoader
 from pydantic import ValidationError
 from tokenizers import Tokenizer
 
-from introspection.engine.batches import count_work
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Injection, Trial
+from introspection.engine.work import count_work
 from introspection.experiments.detection.measure import detect
 from introspection.injection.vectors import concept_vectors, random_vectors
 from introspection.model.hooks import replaced_forward

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from transformers.utils.hub import cached_file
 
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import TOKENS_PER_BATCH, batch_bytes, tokens_in
 from introspection.engine.trial import Trial
+from introspection.engine.work import Work, count_work
 from introspection.experiments.detection.measure import study_injections
 from introspection.experiments.lens.measure import lens_cells, lens_conversations
 from introspection.experiments.samples.measure import study_interventions
