@@ -11,9 +11,9 @@ from benchmarks.measure import Arm, Outputs, in_child, timed
 from benchmarks.subjects import organism, plan_shape, product_rate, random_model, settings_of, stimuli, suffixes
 from benchmarks.sweep import NAME, PROMPT, STRENGTH, Build, post
 from benchmarks.table import Row, compare
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.trial import Directions
+from introspection.engine.work import Work, count_work
 from introspection.experiments.sweep.measure import Guide, choose_range, layer_ranges, sweep_layers, sweep_trials
 from introspection.experiments.sweep.search import Range, coarse_to_fine
 from introspection.injection.vectors import concept_vectors, random_vectors

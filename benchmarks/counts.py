@@ -8,9 +8,9 @@ import torch
 
 from benchmarks import coarse, study, sweep, vectors
 from benchmarks.subjects import organism_without_weights, random_model, stimuli, suffixes
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.trial import Trial
+from introspection.engine.work import Work, count_work
 from introspection.experiments.sweep.measure import layer_ranges, sweep_trials
 from introspection.experiments.sweep.search import Range, coarse_to_fine
 from introspection.injection.vectors import concept_texts, text_trials

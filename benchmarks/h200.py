@@ -22,10 +22,10 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Con
 
 from benchmarks.subjects import ROOT, stimuli, suffixes
 from benchmarks.vectors import CONCEPTS
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.run import prefill, run_prefilled
 from introspection.engine.trial import Injection, Trial
+from introspection.engine.work import Work, count_work
 from introspection.experiments.detection.measure import ask_controls, detect
 from introspection.experiments.sweep.measure import layer_ranges, sweep_layers, sweep_trials
 from introspection.injection.cells import cell_trials, cells_of, encode_all

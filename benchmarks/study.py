@@ -12,9 +12,9 @@ from benchmarks.measure import Arm, Outputs, in_child, timed
 from benchmarks.post import lens_logits, read_turns
 from benchmarks.subjects import organism, plan_shape, product_rate, settings_of, stimuli
 from benchmarks.table import Row, compare
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.trial import Injection
+from introspection.engine.work import Work, count_work
 from introspection.experiments.detection.measure import ask_controls, detect, study_injections
 from introspection.experiments.lens.measure import lens_cells, lens_conversations, yes_lens, yes_variants
 from introspection.injection.cells import Cell, cell_trials, cells_of, encode_all

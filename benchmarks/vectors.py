@@ -12,8 +12,8 @@ from repeng import ControlVector, DatasetEntry
 from benchmarks.measure import Arm, Outputs, in_child, timed
 from benchmarks.subjects import organism, plan_shape, product_rate, stimuli, suffixes
 from benchmarks.table import Row, compare
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
+from introspection.engine.work import Work, count_work
 from introspection.injection.vectors import concept_texts, concept_vectors, text_trials
 from introspection.model.language_model import LanguageModel
 from introspection.planning.plan import floating_point_operations

@@ -9,7 +9,7 @@ from injected import read_injected
 
 from introspection.experiments.detection.measure import ask_controls, detect
 from introspection.experiments.samples.measure import generate_replies, samples_table, study_interventions
-from introspection.model.language_model import load_model
+from introspection.model.loading import load_model
 from introspection.settings import ModelSettings, Settings
 
 

@@ -6,7 +6,7 @@ from common import RESULTS, model_stage, write_csv
 from injected import read_injected, read_prefills
 
 from introspection.experiments.detection.measure import ask_controls
-from introspection.model.language_model import load_model
+from introspection.model.loading import load_model
 from introspection.settings import ModelSettings, Settings
 
 

@@ -8,7 +8,7 @@ from common import RESULTS, model_stage, write_csv, write_json
 from injected import read_injected, read_prefills
 
 from introspection.experiments.lens.measure import yes_lens, yes_variants
-from introspection.model.language_model import load_model
+from introspection.model.loading import load_model
 from introspection.settings import ModelSettings, Settings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common import RESULTS, model_stage, write_json
 
-from introspection.model.language_model import identity
+from introspection.model.loading import identity
 from introspection.settings import ModelSettings, Settings
 
 

@@ -7,7 +7,8 @@ from injected import read_directions
 
 from introspection.experiments.samples.measure import Intervention, generate_replies, samples_table, study_interventions
 from introspection.injection.cells import FINETUNE
-from introspection.model.language_model import LanguageModel, resident
+from introspection.model.language_model import LanguageModel
+from introspection.model.loading import resident
 from introspection.settings import ModelSettings, Settings
 
 

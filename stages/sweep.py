@@ -10,7 +10,7 @@ from injected import read_directions
 
 import introspection
 from introspection.experiments.sweep.measure import Guide, sweep_layers
-from introspection.model.language_model import load_model
+from introspection.model.loading import load_model
 from introspection.settings import ModelSettings, Settings
 
 WORK = Path(".work/sweep")  # answers of finished batches, until the sweep is whole

@@ -8,7 +8,7 @@ from common import CONTRAST_PROMPTS, RESULTS, SUFFIXES, model_stage, read_stimul
 
 from introspection.injection.finetune import persona_vector
 from introspection.injection.vectors import concept_vectors, random_vectors, save_vector
-from introspection.model.language_model import resident
+from introspection.model.loading import resident
 from introspection.settings import ModelSettings, Settings
 from introspection.sources.datasets import read_contrast_prompts, read_suffixes
 

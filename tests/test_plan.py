@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from tokenizers import Tokenizer
 from torch.utils.flop_counter import FlopCounterMode
 
-from introspection.engine.batches import Work
+from introspection.engine.work import Work
 from introspection.experiments.detection.measure import ask_controls, detect, study_injections
 from introspection.experiments.lens.measure import yes_lens
 from introspection.experiments.sweep.measure import sweep_layers

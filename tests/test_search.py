@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from introspection.engine.batches import block_evaluations
 from introspection.engine.trial import Injection, Trial
+from introspection.engine.work import block_evaluations
 from introspection.experiments.sweep.measure import Guide, choose_range, layer_ranges, sweep_layers
 from introspection.experiments.sweep.search import Range, coarse_to_fine
 from introspection.injection.vectors import random_vectors

@@ -14,9 +14,11 @@ from repeng import ControlVector
 from tokenizers import Tokenizer
 
 from introspection.engine import run as running
-from introspection.engine.batches import Tree, block_evaluations, count_work, plan_batches, plan_tree
+from introspection.engine.batches import Pass, plan_batches
 from introspection.engine.run import NotFiniteError, prefill, run_prefilled, run_trials
+from introspection.engine.tree import plan_tree
 from introspection.engine.trial import Injection, Trial
+from introspection.engine.work import block_evaluations, count_work
 from introspection.experiments.lens.measure import lens_cells, lens_conversations
 from introspection.injection.cells import Cell, cell_trials, cells_of, encode_all
 from introspection.injection.vectors import random_vectors
@@ -120,15 +122,15 @@ def test_a_batch_that_does_not_fit_is_halved(
     vectors, ran = vectors_of(qwen2), []
     rows = [trial(qwen2, stimuli.detection["info"], Injection("random_1", s, 1, 3)) for s in (1.0, 2.0, 3.0, 4.0, 5.0)]
     expected = final_logits(qwen2, rows, vectors)
-    forward = running.read_tree
+    forward = running.read_pass
 
-    def small_memory(model: LanguageModel, tree: Tree, *args: object, **named: object) -> torch.Tensor:
-        if max(tree.widths) > 2:
+    def small_memory(model: LanguageModel, planned: Pass, *args: object) -> torch.Tensor:
+        if max(planned.tree.widths) > 2:
             raise torch.OutOfMemoryError("out of memory")
-        ran.append(max(tree.widths))
-        return forward(model, tree, *args, **named)
+        ran.append(max(planned.tree.widths))
+        return forward(model, planned, *args)
 
-    monkeypatch.setattr(running, "read_tree", small_memory)
+    monkeypatch.setattr(running, "read_pass", small_memory)
     torch.testing.assert_close(final_logits(qwen2, rows, vectors), expected, atol=1e-5, rtol=1e-5)
     assert ran and max(ran) <= 2
 

@@ -14,8 +14,8 @@ from sklearn.decomposition import PCA
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from introspection.engine.batches import count_work
 from introspection.engine.trial import Trial
+from introspection.engine.work import count_work
 from introspection.injection.finetune import finetune_prefills, load_prefills, persona_vector, save_prefills
 from introspection.injection.vectors import (
     concept_texts,

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from introspection.engine.cache import Prefill
 from introspection.engine.run import prefill
 from introspection.injection.vectors import contrast, last_token_states, text_trials
-from introspection.model.language_model import LanguageModel, resident
+from introspection.model.loading import resident
 from introspection.settings import ModelSettings
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Conversation
@@ -27,11 +27,10 @@ def persona_vector(
     Raises ValueError for a model without a finetune.
     """
     with resident(settings) as base:
-        tokenizer = base.tokenizer
-        before = last_token_states(base, text_trials(base.tokenizer, prompts), tokens_per_batch)
-    with resident(settings.finetune()) as other:
-        finetune = LanguageModel(other.model, tokenizer)
-        after = last_token_states(finetune, text_trials(finetune.tokenizer, prompts), tokens_per_batch)
+        trials = text_trials(base.tokenizer, prompts)  # the finetune reads the same tokens, whatever its tokenizer is
+        before = last_token_states(base, trials, tokens_per_batch)
+    with resident(settings.finetune()) as finetune:
+        after = last_token_states(finetune, trials, tokens_per_batch)
         return contrast(finetune, after, before)
 
 

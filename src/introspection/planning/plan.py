@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from transformers.utils.hub import cached_file
 
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import TOKENS_PER_BATCH, batch_bytes, tokens_in
 from introspection.engine.trial import Trial
+from introspection.engine.work import Work, count_work
 from introspection.experiments.detection.measure import study_injections
 from introspection.experiments.lens.measure import lens_cells, lens_conversations
 from introspection.experiments.samples.measure import study_interventions
@@ -25,14 +25,9 @@ from introspection.experiments.sweep.measure import layer_ranges, sweep_trials
 from introspection.experiments.sweep.search import Range, coarse_to_fine
 from introspection.injection.cells import cell_trials, cells_of, encode_all
 from introspection.injection.vectors import concept_texts, text_trials
-from introspection.model.language_model import (
-    LanguageModel,
-    load_config,
-    load_tokenizer,
-    room_for_weights,
-    weight_bytes,
-    without_weights,
-)
+from introspection.model.language_model import LanguageModel
+from introspection.model.loading import load_config, load_tokenizer
+from introspection.model.placement import room_for_weights, weight_bytes, without_weights
 from introspection.planning.machine import Machine
 from introspection.settings import ModelSettings, Settings
 from introspection.stimuli.chat import encode
