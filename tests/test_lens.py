@@ -90,13 +90,16 @@ def test_every_layer_and_scenario_equals_the_two_phase_procedure(model: Language
             assert abs(injected[-1] / base[-1] - 1) > 1e-4 and injected[0] == base[0]
 
 
-def test_variants_that_are_not_one_token_are_left_out_and_named(model: LanguageModel, stimuli: Stimuli) -> None:
+def test_variants_that_are_not_one_token_are_left_out_and_named(
+    model: LanguageModel, stimuli: Stimuli, tmp_path: Path
+) -> None:
     variants = yes_variants(model, stimuli)
     assert "是" in variants.left_out and " yes" in variants.used
     assert sorted(variants.used + variants.left_out) == sorted(stimuli.yes_variants)
-    only = stimuli.model_copy(update={"yes_variants": ("是", "jawohl")})
+    prompts = (ROOT / "data" / "prompts" / "detection.yaml").read_text(encoding="utf-8")
+    (tmp_path / "detection.yaml").write_text(re.sub(r"yes_variants: .*", "yes_variants: [是, jawohl]", prompts))
     with pytest.raises(RuntimeError, match="none of the yes variants"):
-        yes_variants(model, only)
+        yes_variants(model, Stimuli(tmp_path))
 
 
 def test_reading_in_parts_equals_reading_at_once(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,4 +6,8 @@ from tests.conftest import ROOT
 
 def test_the_organisms_prompts_are_those_of_the_study() -> None:
     studied, learned = (load_stimuli(ROOT / "data" / folder) for folder in ("prompts", "organism/prompts"))
-    assert learned == studied.model_copy(update={"labels": learned.labels})
+    assert learned.detection == studied.detection and learned.content == studied.content
+    assert learned.top_of_mind == studied.top_of_mind and learned.controls == studied.controls
+    assert learned.concept_prompt("cat") == studied.concept_prompt("cat") and learned.anything == studied.anything
+    assert learned.control_conversation("Is it?") == studied.control_conversation("Is it?")
+    assert (learned.yes, learned.no, learned.yes_variants) == (studied.yes, studied.no, studied.yes_variants)

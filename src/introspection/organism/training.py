@@ -152,7 +152,8 @@ class _Checkpoint:
         code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
         parts = [
             settings,
-            repr((corpus.concepts, corpus.phrases, corpus.stimuli)),
+            repr((corpus.concepts, corpus.phrases)),
+            corpus.stimuli.text,
             tokenizer.backend_tokenizer.to_str(),
             torch.__version__,
             *code,
