@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Injection, Trial
 from introspection.engine.work import count_work
-from introspection.experiments.detection.measure import detect
+from introspection.injection.answers import ask
 from introspection.injection.vectors import concept_vectors, random_vectors
 from introspection.model.hooks import replaced_forward
 from introspection.model.language_model import LanguageModel, ModelError
@@ -242,7 +242,7 @@ def test_packed_weights_answer_as_the_two_phase_procedure_on_the_same(stimuli: S
     directions = {name: vector.directions for name, vector in vectors.items()}
     cat = Injection("cat", own.strength, *own.layers)
     tables = [
-        detect(model, stimuli, stimuli.detection, [cat], directions)[["p_yes_base", "p_yes_injected"]].to_numpy()
+        ask(model, stimuli, stimuli.detection, [cat], directions)[["p_yes_base", "p_yes_injected"]].to_numpy()
         for model in (whole, packed)
     ]
     expected = []

@@ -19,7 +19,7 @@ from introspection.engine.run import NotFiniteError, prefill, run_prefilled, run
 from introspection.engine.tree import plan_tree
 from introspection.engine.trial import Injection, Trial
 from introspection.engine.work import block_evaluations, count_work
-from introspection.experiments.lens.measure import lens_cells, lens_conversations
+from introspection.experiments.lens.measure import Weak, lens_cells
 from introspection.injection.cells import Cell, cell_trials, cells_of, encode_all
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
@@ -237,9 +237,9 @@ def test_the_experiments_need_the_counted_block_evaluations(qwen2: LanguageModel
     asked = evaluations(controls, cells_of(list(controls), injections))
     assert asked == (1 + len(controls)) * of_a_text(vectors)
 
-    scenarios = [cell for _, cell in lens_cells(injections, 0.25)]
-    lens = evaluations(lens_conversations(stimuli), scenarios)
-    assert lens == 2 * of_a_text(vectors) + of_a_text(2 * vectors)  # two strengths under info, one unsteered row
+    scenarios = [cell for _, cell in lens_cells(stimuli.detection, injections, Weak("info", 0.25))]
+    lens = evaluations(stimuli.detection, scenarios)
+    assert lens == 3 * of_a_text(vectors) + of_a_text(2 * vectors)  # two strengths under info, one unsteered row
 
 
 def test_hooks_are_gone_after_an_exception(qwen2: LanguageModel, stimuli: Stimuli) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from introspection.engine.cache import Prefill
 from introspection.engine.run import prefill
+from introspection.files import whole
 from introspection.injection.vectors import contrast, last_token_states, text_trials
 from introspection.model.loading import resident
 from introspection.settings import ModelSettings
@@ -57,10 +58,8 @@ def save_prefills(prefills: Mapping[str, Prefill], path: Path) -> None:
             tensors[f"{key}.{block:04d}.keys"] = keys.contiguous()
             tensors[f"{key}.{block:04d}.values"] = values.contiguous()
     metadata = {"token_ids": json.dumps({key: cache.token_ids for key, cache in prefills.items()})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    save_file(tensors, unfinished, metadata)
-    unfinished.replace(path)
+    with whole(path) as unfinished:
+        save_file(tensors, unfinished, metadata)
 
 
 def load_prefills(path: Path) -> dict[str, Prefill]:

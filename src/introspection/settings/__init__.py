@@ -222,6 +222,11 @@ class Settings(_Section):
                 )
         return self
 
+    def organism_of(self, key: str) -> str | None:
+        """Which organism a model of the study is, a key of `organisms.trained`; None where it is none."""
+        source = Path(self.models[key].source)
+        return source.name if source.name in self.organisms.trained and source == Path("models") / source.name else None
+
 
 def load_settings(path: Path) -> Settings:
     """Read and validate the parameter file, the layer ranges of models that lie in local folders included.
