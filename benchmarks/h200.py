@@ -8,7 +8,6 @@ reaches. `--small` does the same at a small shape on whatever machine this is.
 from __future__ import annotations
 
 import datetime
-import gc
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -209,10 +208,7 @@ def resident(
     try:
         yield loaded
     finally:
-        vars(loaded).clear()
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        loaded.release()
 
 
 def tokenizer_for(asked: Stimuli, tokens: int, most: int) -> Any:

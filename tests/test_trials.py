@@ -188,6 +188,38 @@ def test_a_text_that_begins_another_is_read_from_its_pass(any_model: LanguageMod
         torch.testing.assert_close(states, run_trials(any_model, [row], given)[0], atol=1e-5, rtol=1e-5)
 
 
+def test_a_text_that_ends_with_a_shared_turn_1_is_read_at_its_end(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    arm = Injection("random_1", 3.0, 1, 3)
+    rows = [trial(qwen2, stimuli.control_conversation(question), arm) for question in stimuli.controls[:3]]
+    rows += [Trial(rows[0].token_ids[: rows[0].turn_1[1] - less], rows[0].turn_1, arm) for less in (0, 2)]
+    given = directions(vectors_of(qwen2))
+    assert {batch.prefix for batch in plan_batches(rows, 5, 10**9)} == {0, rows[0].turn_1[1]}
+    for row, states in zip(rows, run_trials(qwen2, rows, given), strict=True):
+        torch.testing.assert_close(states, run_trials(qwen2, [row], given)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_prefilled_turn_1_is_read_in_halves_where_memory_is_short(
+    qwen2: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = [encode(qwen2.tokenizer, stimuli.control_conversation(question)) for question in stimuli.controls[:5]]
+    start = encoded[0].steered[1]
+    turn_1, rest = prefill(qwen2, encoded[0].token_ids[:start]), [text.token_ids[start:] for text in encoded]
+    expected = run_prefilled(qwen2, [turn_1] * 5, rest)
+    forward, ran = running.read_pass, []
+
+    def small_memory(model: LanguageModel, planned: Pass, *args: object) -> torch.Tensor:
+        if len(planned.texts) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        ran.append(len(planned.texts))
+        return forward(model, planned, *args)
+
+    monkeypatch.setattr(running, "read_pass", small_memory)
+    torch.testing.assert_close(run_prefilled(qwen2, [turn_1] * 5, rest), expected, atol=1e-5, rtol=1e-5)
+    assert sum(ran) == 5
+    with pytest.raises(ValueError, match="nothing to read"):
+        run_prefilled(qwen2, [turn_1], [()])
+
+
 def test_the_last_perceptron_sees_only_what_is_read(any_model: LanguageModel, stimuli: Stimuli) -> None:
     prompts = [trial(any_model, stimuli.detection[prompt], None) for prompt in PROMPTS]
     shapes = []

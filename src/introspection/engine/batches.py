@@ -87,7 +87,8 @@ def plan_batches(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) ->
     """
     by_prefix: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for row, trial in enumerate(trials):
-        by_prefix[trial.prefix].append(row)
+        goes_on = len(trial.token_ids) > trial.turn_1[1]  # one that ends in turn 1 is not read after it
+        by_prefix[trial.prefix if goes_on else ()].append(row)
     batches: list[Batch] = []
     alone: list[int] = []
     for prefix, rows in by_prefix.items():
