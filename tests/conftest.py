@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from introspection.model.loading import load_model
 from introspection.settings import ModelSettings
 from introspection.stimuli.prompts import Stimuli, load_stimuli
 
+importlib.import_module("introspection.injection.repengs")  # before any test imports repeng
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("unhurried")
 

@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from repeng import ControlVector
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from introspection.engine.cache import Prefill
 from introspection.engine.run import prefill
 from introspection.files import whole
+from introspection.injection.repengs import ControlVector
 from introspection.injection.vectors import contrast, last_token_states, text_trials
 from introspection.model.loading import resident
 from introspection.settings import ModelSettings

@@ -10,12 +10,12 @@ import numpy as np
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
-from repeng import ControlVector
 from torch import Tensor
 
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Trial
 from introspection.files import whole
+from introspection.injection.repengs import ControlVector
 from introspection.model.language_model import LanguageModel
 from introspection.names import random_name
 from introspection.stimuli.chat import generation_prompt
