@@ -189,8 +189,8 @@ class Settings(_Section):
 
     study: StudySettings
     data: DataSettings
-    packages: dict[Text, PackageSettings] = Field(default_factory=dict)
     models: dict[Text, ModelSettings] = Field(min_length=1)
+    packages: dict[Text, PackageSettings] = Field(default_factory=dict)
     engine: EngineSettings = EngineSettings()
     controls: ControlsSettings = ControlsSettings()
     lens: LensSettings = LensSettings()
