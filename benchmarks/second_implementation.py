@@ -36,8 +36,8 @@ _F32 = 0  # ggml's number for it: the cache of keys and values is kept whole, as
 
 # With all weights in float32 the two differ in rounding alone. With the file as it is, llama.cpp also rounds what each
 # linear map is given to 8 bits (a block of 32 numbers shares a scale), which transformers does not.
-TOLERANCE_F32 = 2e-3
-TOLERANCE_QUANTISED = 1.5
+TOLERANCE_F32 = 5e-4
+TOLERANCE_QUANTISED = 1.0
 
 
 @dataclass(frozen=True)

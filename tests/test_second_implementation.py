@@ -47,5 +47,6 @@ if importlib.util.find_spec("llama_cpp") is not None:
         found = second.compare(model, path, texts, {"no_info": prompt})
         assert found.differing == []
         (row,) = found.logits
-        assert row.difference_float32 < 1e-4
-        assert row.difference_quantised < (0.5 if types else 1e-4)
+        rounding = 2e-3 if family == "gemma2" else 1e-4  # llama.cpp looks Gemma's GELU up in a table of float16
+        assert row.difference_float32 < rounding
+        assert row.difference_quantised < (0.5 if types else rounding)
