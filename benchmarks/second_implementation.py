@@ -23,12 +23,12 @@ import numpy as np
 import torch
 
 from benchmarks.subjects import ROOT, settings_of, stimuli, suffixes
-from introspection.injection.vectors import concept_texts
-from introspection.model.language_model import LanguageModel, load_model
+from introspection.model.language_model import LanguageModel
+from introspection.model.loading import load_model
 from introspection.settings import load_settings
 from introspection.sources.datasets import read_contrast_prompts
 from introspection.sources.wheels import download_wheel, extract_member
-from introspection.stimuli.chat import encode
+from introspection.stimuli.chat import encode, generation_prompt
 from introspection.stimuli.prompts import Stimuli, Turn
 
 PAGE = ROOT / "benchmarks" / "second_implementation.md"
@@ -169,7 +169,9 @@ def rendered(model: LanguageModel, study: Stimuli) -> dict[str, list[str]]:
     }
     sides = [*settings.study.concepts, study.anything]
     texts["training texts of vectors"] = [
-        text for side in sides for text in concept_texts(model.tokenizer, study, side, suffixes())
+        generation_prompt(model.tokenizer, study.concept_prompt(side)) + suffix
+        for side in sides
+        for suffix in suffixes()
     ]
     texts["contrast prompts"] = [
         model.tokenizer.apply_chat_template(

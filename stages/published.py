@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from common import RESULTS, stage, write_text
+from common import stage
 
+from introspection.files import RESULTS, write_text
 from introspection.rereading import analysis as published
 from introspection.settings import Settings
 from introspection.tables import csv_text

@@ -14,7 +14,7 @@ from gguf import GGMLQuantizationType as Quantisation
 from tokenizers import Tokenizer
 
 from benchmarks import second_implementation as second
-from introspection.model.language_model import load_model
+from introspection.model.loading import load_model
 from introspection.settings import ModelSettings
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli

@@ -23,7 +23,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
-from introspection.model.language_model import ModelError, identity, load_config, load_model
+from introspection.model.language_model import ModelError
+from introspection.model.loading import identity, load_config, load_model
 from introspection.settings import ModelSettings
 from introspection.settings.packages import PackageSettings
 from introspection.sources.dequantise import dequantise
