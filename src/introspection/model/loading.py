@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,20 +14,22 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from introspection.model.language_model import LanguageModel, ModelError
 from introspection.model.placement import device_map, max_memory, without_weights
 from introspection.settings import ModelSettings, check_layers
+from introspection.sources.gguf import ADVICE, check_all_was_read, gguf_path, located, pretrained, unpacked
+from introspection.sources.provenance import provenance
 
 
 def load_model(settings: ModelSettings) -> LanguageModel:
-    """Load weights and tokenizer from a folder or the hub: safetensors only, no remote code.
+    """Load weights and tokenizer from a folder or the hub: safetensors or GGUF, no remote code.
 
     The layer range is checked against the model's configuration before any weight is read.
-    Raises ModelError for a model that is missing, gated or out of reach, SettingsError for a range outside it.
+    Raises ModelError for a model that is missing, gated or out of reach, SourceError for a GGUF file that cannot be
+    read, SettingsError for a range outside it.
     """
     config = load_config(settings)
-    source = {"pretrained_model_name_or_path": settings.source, "revision": settings.revision or "main"}
     tokenizer = load_tokenizer(settings)
     with _explained(settings.source):
         model = AutoModelForCausalLM.from_pretrained(
-            **source,
+            **pretrained(settings.source, settings.revision),
             config=config,
             dtype=getattr(torch, settings.dtype),
             device_map=device_map(settings),
@@ -37,6 +38,9 @@ def load_model(settings: ModelSettings) -> LanguageModel:
             use_safetensors=True,
             trust_remote_code=False,
         )
+    weights = gguf_path(settings.source, settings.revision)
+    if weights is not None:
+        check_all_was_read(weights, model)
     model.eval()
     model.requires_grad_(False)
     loaded = LanguageModel(model, tokenizer)
@@ -58,7 +62,7 @@ def load_tokenizer(settings: ModelSettings) -> Any:
     """The model's tokenizer. Raises ModelError where it is out of reach or has no chat template."""
     with _explained(settings.source):
         tokenizer = AutoTokenizer.from_pretrained(
-            settings.source, revision=settings.revision or "main", trust_remote_code=False
+            **pretrained(settings.source, settings.revision), trust_remote_code=False
         )
     if not tokenizer.chat_template:
         raise ModelError(f"{settings.source}: its tokenizer has no chat template; use an instruction-tuned model")
@@ -68,21 +72,17 @@ def load_tokenizer(settings: ModelSettings) -> Any:
 def identity(settings: ModelSettings) -> dict[str, Any]:
     """What exactly would be loaded, from the configuration alone: no weight is read into memory.
 
-    Source and revision, the hub's commit or the checksums of a local folder's files, dtype, and the shape of the model.
-    Raises as `load_model` does.
+    Source and revision, the hub's commit or the checksums of a local folder's files, dtype, and the shape of the model;
+    of weights that were quantised, how, and of a model that a package carries, which. Raises as `load_model` does.
     """
     config = load_config(settings)
     text_config = config.get_text_config()
     model = without_weights(config)
-    folder = Path(settings.source)
-    files = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*")) if path.is_file()
-    }
     return {
         "source": settings.source,
         "revision": settings.revision,
         "commit": getattr(config, "_commit_hash", None),
-        "files": files,
+        **provenance(settings.source, settings.revision),
         "dtype": settings.dtype,
         "quantization": settings.quantization,
         "architecture": type(model).__name__,
@@ -96,15 +96,15 @@ def identity(settings: ModelSettings) -> dict[str, Any]:
 def load_config(settings: ModelSettings) -> Any:
     """The model's configuration, its layer range checked. Raises as `load_model` does."""
     with _explained(settings.source):
-        config = AutoConfig.from_pretrained(
-            settings.source, revision=settings.revision or "main", trust_remote_code=False
-        )
+        config = AutoConfig.from_pretrained(**pretrained(settings.source, settings.revision), trust_remote_code=False)
     blocks = config.get_text_config().num_hidden_layers
     check_layers(settings.layers, blocks, f"params.yaml: layers of {settings.source}")
     return config
 
 
 def _quantization(settings: ModelSettings) -> Any:
+    if located(settings.source)[1] is not None:
+        return unpacked(settings.source, settings.quantization)
     if settings.quantization is None:
         return None
     if importlib.util.find_spec("bitsandbytes") is None:
@@ -124,9 +124,11 @@ def _explained(source: str) -> Iterator[None]:
     """Say in one line what is wrong with a source, and what to do about it."""
     try:
         yield
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, LookupError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
-        if "gated" in reason.lower() or "401" in reason:
+        if located(source)[1] is not None:
+            advice = ADVICE
+        elif "gated" in reason.lower() or "401" in reason:
             advice = "it is gated: accept its licence on the hub, log in with `hf auth login`, and run again"
         elif "safetensors" in reason and Path(source).is_dir():
             advice = "only safetensors weights are loaded: convert the model first"

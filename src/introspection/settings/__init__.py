@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from introspection.names import check_concepts
 from introspection.settings.organisms import OrganismsSettings
+from introspection.settings.packages import PackageSettings
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
@@ -188,6 +189,7 @@ class Settings(_Section):
     study: StudySettings
     data: DataSettings
     models: dict[Text, ModelSettings] = Field(min_length=1)
+    packages: dict[Text, PackageSettings] = Field(default_factory=dict)
     engine: EngineSettings
     controls: ControlsSettings
     lens: LensSettings
@@ -197,13 +199,13 @@ class Settings(_Section):
     figures: FiguresSettings
     organisms: OrganismsSettings
 
-    @field_validator("models")
+    @field_validator("packages", "models")
     @classmethod
-    def _plain_keys(cls, models: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
-        for key in models:
+    def _plain_keys(cls, sections: dict[str, BaseModel]) -> dict[str, BaseModel]:
+        for key in sections:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
                 raise ValueError(f"key {key!r}: use letters, digits, '-' and '_' only (DVC splits names at dots)")
-        return models
+        return sections
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Settings:
