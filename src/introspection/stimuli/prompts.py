@@ -47,6 +47,7 @@ class ControlQuestion(BaseModel):
 class Stimuli(BaseModel):
     """Every prompt of the study.
 
+    labels: a prompt's name in tables and figures, where it is not its key with spaces.
     detection: by prompt name, each ending in the beginning of a reply (`The answer is`).
     content: the same turn 1 with a longer beginning of the reply, for what the injected thought is about.
     controls: in the order of the files, the post's 16 questions (group `expected_no`) first.
@@ -58,6 +59,7 @@ class Stimuli(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    labels: dict[str, str] = {}
     detection: dict[str, Conversation]
     content: dict[str, Conversation]
     controls: tuple[ControlQuestion, ...]
@@ -105,6 +107,7 @@ def load_stimuli(folder: Path) -> Stimuli:
         _require_prompt(folder / "content.yaml", "prompts", prompt, detection)
     _require_prompt(folder / "controls.yaml", "prompt", controls_file.prompt, detection)
     return Stimuli(
+        labels=detection_file.labels,
         detection=detection,
         content={
             prompt: (*detection[prompt][:-1], Turn(role="assistant", content=content_file.answer))
@@ -148,6 +151,7 @@ class _File(BaseModel):
 
 class _DetectionFile(_File):
     source: Text
+    labels: dict[str, Text] = {}
     paragraphs: dict[str, Text]
     first_turn: dict[str, Annotated[list[str], Field(min_length=1)]]
     system: str
