@@ -24,6 +24,7 @@ from typing import Any
 
 import pandas as pd
 
+from introspection.rereading import tables
 from introspection.rereading.rounding import (
     Interval,
     allowed_probability,
@@ -34,6 +35,7 @@ from introspection.rereading.rounding import (
     round_to_bfloat16,
     sigmoid,
 )
+from introspection.tables import Table
 
 KEY = ["vector", "prompt", "strength", "first_layer", "last_layer"]
 PLACE = ["vector", "prompt", "first_layer", "last_layer"]  # names a row of a table in comparisons.csv
@@ -45,7 +47,7 @@ Row = Mapping[str, Any]
 
 
 class PublishedError(ValueError):
-    """A file of published figures that cannot be used; the message names the file and the column."""
+    """A published comparison that cannot be judged; the message says what it names."""
 
 
 @dataclass(frozen=True)
@@ -58,26 +60,27 @@ class Published:
 
 
 def read_published(folder: Path) -> Published:
-    """Read detection, controls and comparisons.csv. Raises PublishedError for a missing file or column."""
-    figures = [f"p_{answer}_{arm}_bf16" for answer in ("yes", "no") for arm in ("base", "injected")]
-    shifts = ["p_yes_shift", "p_no_shift"]
-    sides = [f"{side}_{key}" for side in ("left", "right") for key in PLACE]
-    return Published(
-        detection=_read(folder / "detection.csv", [*KEY, *figures, *shifts, "source"]),
-        controls=_read(folder / "controls.csv", [*KEY[:1], *KEY[2:], *figures, *shifts, "source"]),
-        comparisons=_read(folder / "comparisons.csv", ["comparison", "source", "quantity", *sides, "quote"]),
-    )
+    """Read detection, controls and comparisons.csv. Raises ResultError for a missing or broken file."""
+    declared = (tables.POST_DETECTION, tables.POST_CONTROLS, tables.POST_COMPARISONS)
+    return Published(*(table.read(folder / table.name, "it ships with the repository") for table in declared))
 
 
-def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise PublishedError(f"{path}: cannot be read ({error})") from error
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise PublishedError(f"{path}: lacks the columns {', '.join(missing)}")
-    return table
+def read_again(published: Published) -> list[tuple[Table, pd.DataFrame]]:
+    """Everything that is computed from the published figures, with the result file that each goes to."""
+    detection = published.detection
+    return [
+        (tables.SHIFTS, shifts(detection)),
+        (tables.GRID, grid_test(detection)),
+        (tables.SPACINGS, spacings(detection)),
+        (tables.SIGNIFICANDS, significands(detection)),
+        (tables.DIFFERENCES, differences(detection)),
+        (tables.CONTROLS, control_shifts(published.controls)),
+        (tables.COMPARISONS, comparisons(published)),
+        (tables.REVERSALS, reversals(detection)),
+        (tables.PROMPT_EFFECTS, prompt_effects(detection)),
+        (tables.DISAGREEMENTS, disagreements(detection)),
+        (tables.SUMMARY, summary(published)),
+    ]
 
 
 def shifts(detection: pd.DataFrame) -> pd.DataFrame:
