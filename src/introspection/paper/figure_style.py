@@ -44,7 +44,7 @@ class Look:
     prompts: Prompts
 
     def color(self, condition: str) -> Color:
-        """The colour of a prompt, or of the weak injection, by its place among all; grey for a prompt of another study."""
+        """The colour of a prompt, or of weak injection, by its place among all; grey for one of another study."""
         conditions = self.prompts.conditions
         if condition not in conditions:
             return (0.4, 0.4, 0.4)
