@@ -69,6 +69,14 @@ def test_detection_draws_every_shift(tmp_path: Path) -> None:
     assert drawn == pytest.approx(sorted([*table["p_yes_base"], *table["p_yes_injected"]]))
 
 
+def test_each_prompt_has_a_colour_of_its_own_wherever_it_is_drawn() -> None:
+    more = Look(FiguresSettings(), Prompts((*LOOK.prompts.names, "fifth"), "info", {}))
+    colors = [more.color(condition) for condition in more.prompts.conditions]
+    assert len(set(colors)) == len(colors) == 6
+    assert colors[:4] == [LOOK.color(prompt) for prompt in LOOK.prompts.names]
+    assert more.color("of another study") not in colors
+
+
 def test_the_sweep_has_first_layers_down_and_last_layers_across() -> None:
     rows = [
         {"vector": "cat", "prompt": "info", "first_layer": first, "last_layer": last, "p_yes": first / 10 + last / 100}

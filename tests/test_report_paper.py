@@ -95,6 +95,59 @@ def test_a_new_concept_and_a_new_model_appear_everywhere(tmp_path: Path) -> None
     assert r"creativity, programming and music" in values["concepts"]
 
 
+# What a user may write into data/prompts: a prompt, a control question of the post's group and one of a new group.
+ADDED = {
+    "detection.yaml": (
+        "first_turn:\n",
+        "first_turn:\n  bare_location: [location]\n",
+    ),
+    "controls.yaml": (
+        "groups:\n",
+        'groups:\n  of_two:\n    source: made up\n    expected: "no"\n    questions: [Is one equal to two?]\n',
+    ),
+    "content.yaml": ("prompts: [no_info, info]", "prompts: [no_info, info, bare_location]"),
+}
+
+
+def test_what_is_written_into_the_prompts_appears_everywhere(tmp_path: Path) -> None:
+    study = settings(("organism", "third_one"))
+    paper = make(tmp_path, study, added=ADDED)
+    for model in study.study.models:
+        for table in ("detection", "no", "again", "lens", "content", "boosted"):
+            assert "bare location" in (paper / "tables" / f"{table}-{model}.tex").read_text(), f"{table} of {model}"
+        assert r"Is one equal to two? & no (of two)" in (paper / "tables" / f"questions-{model}.tex").read_text()
+        for table in ("controls", "controls-again"):
+            assert "no (of two)" in (paper / "tables" / f"{table}-{model}.tex").read_text()
+        for figure, words in {
+            f"lens-{model}": "bare location",
+            f"content-{model}": "own token, bare location",
+            "detection": "bare location",
+        }.items():
+            assert words in drawn_text(paper / "figures" / f"{figure}.pdf"), figure
+    planted = (paper / "tables" / "planted-organism.tex").read_text().splitlines()
+    (cells,) = [line.split(" & ") for line in planted if line.startswith("bare location")]
+    assert [cells[column] for column in (1, 3, 5)] == [r"\unicodechar{2013}"] * 3  # no rule: a dash, not a number
+    assert r"\%" in cells[4]
+    values = values_of(paper)
+    assert values["prompts.count"] == "Five"
+    assert values["lens.scenarios.count"] == "six"
+    for name in ("1.detection.others", "1.detection.contrast.others", "1.lens.others"):
+        assert "with bare location" in values[name].lower(), name
+    assert (
+        "Where it is no (of two), from" in values["1.controls.concepts"]
+        or "no (of two), the mean" in (values["1.controls.concepts"])
+    )
+    prompts = (paper / "tables" / "prompts.tex").read_text()
+    assert "Detection, bare location" in prompts
+    assert "Is one equal to two?" in prompts
+
+
+def drawn_text(path: Path) -> str:
+    """The words of a figure."""
+    done = subprocess.run(["pdftotext", "-layout", str(path), "-"], capture_output=True, check=True)
+    return " ".join(done.stdout.decode().split())
+
+
 def test_what_no_stage_runs_is_left_out(tmp_path: Path) -> None:
     study = settings()
     stages = {path: stage for path, stage in stages_of(study).items() if path.endswith(("detection.csv", "model.json"))}

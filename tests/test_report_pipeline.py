@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from introspection import experiments
 from introspection.experiments.content.tables import BOOSTED, CONTENT
 from introspection.experiments.controls.tables import CONTROLS, STATISTICS
 from introspection.experiments.detection.tables import DETECTION
@@ -20,8 +21,9 @@ from introspection.experiments.lens.tables import LENS
 from introspection.experiments.samples.tables import SAMPLES
 from introspection.experiments.sweep.tables import SWEEP
 from introspection.files import ResultError
-from introspection.paper.checks import check_prose, typed_numbers, unread_results, unshown
+from introspection.paper.checks import check_prose, typed_numbers, unread_results, unshown, unused_values
 from introspection.paper.pipeline import hash_of, output_stages
+from introspection.paper.reports import report_functions
 from introspection.paper.results import Results
 from introspection.tables import Column, Table, csv_text, probability
 from tests.synthetic_results import HOSTILE, REPOSITORY, settings, write_csv, write_project
@@ -170,6 +172,28 @@ def test_what_nothing_shows_is_found() -> None:
     ]
 
 
+def test_values_that_nothing_uses_are_found(tmp_path: Path) -> None:
+    names = ("used", "asked", "2.of.models", "2.in.template", "1.by.number", "idle", "2.idle")
+    (tmp_path / "values.tex").write_text("".join(f"\\setvalue{{{name}}}{{x}}%\n" for name in names))
+    (tmp_path / "prose.tex").write_text(
+        r"\val{used} \ifvalue{asked}{a}{b} \foreachmodel{\mval{of.models}} \val{<< model.number >>.in.template}"
+        r"\val{1.by.number} idle \setvalue{idle}{y}"
+    )
+    assert unused_values(tmp_path / "values.tex", [tmp_path / "prose.tex"]) == [
+        f"paper/{tmp_path.name}/values.tex: nothing uses the value 'idle'",
+        f"paper/{tmp_path.name}/values.tex: nothing uses the value '2.idle'",
+    ]
+
+
+def test_a_truth_is_read_as_it_was_written(tmp_path: Path) -> None:
+    declared = Table("t.csv", "Truths.", ("n",), (Column("n", "integer", ""), Column("so", "truth", "")))
+    (tmp_path / "t.csv").write_text("n,so\n1,True\n2,False\n")
+    assert list(declared.read(tmp_path / "t.csv")["so"]) == [True, False]
+    (tmp_path / "t.csv").write_text("n,so\n1,perhaps\n")
+    with pytest.raises(ResultError, match=r"t\.csv: column 'so'.*is no truth"):
+        declared.read(tmp_path / "t.csv")
+
+
 def test_the_synthetic_results_have_the_documented_formats(tmp_path: Path) -> None:
     study = settings()
     write_project(tmp_path, study)
@@ -178,3 +202,17 @@ def test_the_synthetic_results_have_the_documented_formats(tmp_path: Path) -> No
             assert len(Results(tmp_path).read(table, model)) > 0
     write_csv(tmp_path / "one.csv", [{"a": 1}])
     assert (tmp_path / "one.csv").read_text() == "a\n1\n"
+
+
+def test_an_experiment_is_in_the_report_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a report is found, one without is none, and its functions are called as they stand."""
+    for name, text in {"zz_new": "def tables(renderer, settings, model):\n    return {}\n", "zz_bare": None}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+        if text:
+            (tmp_path / name / "report.py").write_text(text)
+    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(tmp_path)])
+    found = [function.__module__.split(".")[2] for function in report_functions("tables")]
+    assert {"detection", "controls", "lens", "content", "samples", "sweep", "chosen_range", "instrument"} < set(found)
+    assert "zz_new" in found
+    assert "zz_bare" not in found
