@@ -26,7 +26,7 @@ _TRUTHS = {"True": True, "False": False}
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, what its cells are, their meaning and unit, the range they lie in, whether they may be empty."""
+    """A column: its name, what its cells are, their meaning and unit, their range, whether they may be empty."""
 
     name: str
     kind: Kind

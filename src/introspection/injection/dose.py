@@ -15,7 +15,7 @@ QUESTIONS, REPLIES, SWEEP = "injection/questions.json", "injection/replies.json"
 
 @dataclass(frozen=True)
 class Dose:
-    """An inclusive range of decoder blocks and the strength there; the persona vector's own, None without a finetune."""
+    """An inclusive range of decoder blocks, the strength there, and the persona vector's (None without a finetune)."""
 
     first_layer: int
     last_layer: int

@@ -36,13 +36,11 @@ class Prompts:
         """A prompt in words as they follow `with` in a sentence."""
         return self.label(prompt).removeprefix("with ")
 
-    def ordered(self, found: Iterable[str]) -> list[str]:
-        """The conditions that were found in the order of the prompts' file, others after them as they come."""
-        names = list(dict.fromkeys(found))
-        return [name for name in self.conditions if name in names] + [
-            name for name in names if name not in self.conditions
-        ]
+    def ordered(self, conditions: Iterable[str]) -> list[str]:
+        """These conditions once each in the order of the prompts' file, ones that it does not have after them."""
+        places = {name: place for place, name in enumerate(self.conditions)}
+        return sorted(dict.fromkeys(conditions), key=lambda name: places.get(name, len(places)))
 
-    def others(self, found: Iterable[str]) -> list[str]:
+    def others(self, conditions: Iterable[str]) -> list[str]:
         """As `ordered`, without the main prompt."""
-        return [name for name in self.ordered(found) if name != self.main]
+        return [name for name in self.ordered(conditions) if name != self.main]

@@ -47,10 +47,10 @@ def place(vector: str) -> str:
 
 def members(vectors: Iterable[object]) -> dict[str, list[str]]:
     """The places of a table's vectors, as they come, each with the vectors that stand there."""
-    found: dict[str, list[str]] = {}
+    by_place: dict[str, list[str]] = {}
     for vector in dict.fromkeys(map(str, vectors)):
-        found.setdefault(place(vector), []).append(vector)
-    return found
+        by_place.setdefault(place(vector), []).append(vector)
+    return by_place
 
 
 def random_last(places: Iterable[str]) -> list[str]:

@@ -265,13 +265,13 @@ def comparisons(published: Published) -> pd.DataFrame:
     rows = []
     for row in _rows(published.comparisons):
         left, right = (tuple(row[f"{side}_{column}"] for column in PLACE) for side in ("left", "right"))
-        found = {column: row[column] for column in published.comparisons.columns if column != "quote"}
+        judged = {column: row[column] for column in published.comparisons.columns if column != "quote"}
         for scale in ("probability", "log_odds"):
             ends = [value(place, row["quantity"], scale == "log_odds") for place in (left, right)]
-            found |= _columns(f"left_{scale}", ends[0]) | _columns(f"right_{scale}", ends[1])
-            found[f"in_{scale}"] = _verdict(*ends)
-        found["changes"] = found["in_probability"] != found["in_log_odds"]
-        rows.append(found | {"quote": row["quote"]})
+            judged |= _columns(f"left_{scale}", ends[0]) | _columns(f"right_{scale}", ends[1])
+            judged[f"in_{scale}"] = _verdict(*ends)
+        judged["changes"] = judged["in_probability"] != judged["in_log_odds"]
+        rows.append(judged | {"quote": row["quote"]})
     return pd.DataFrame(rows)
 
 
@@ -423,17 +423,17 @@ def _verdict(left: Interval, right: Interval) -> str:
 
 def _unsteered(detection: pd.DataFrame) -> pd.DataFrame:
     """The unsteered softmaxes, once each: the rows of one prompt with the same figures are one."""
-    found: dict[tuple[str, str, Decimal], dict[str, Any]] = {}
+    softmaxes: dict[tuple[str, str, Decimal], dict[str, Any]] = {}
     for row in _rows(detection):
         p_yes, p_no, sources = row["p_yes_base_bf16"], row["p_no_base_bf16"], row["source"].split("; ")
-        known = found.setdefault(
+        known = softmaxes.setdefault(
             (row["prompt"], p_yes, Decimal(p_no)),
             {"vector": "unsteered", "prompt": row["prompt"], "strength": "", "first_layer": "", "last_layer": ""}
             | {"source": [], "p_yes": p_yes, "p_no": p_no},
         )
         known["p_no"] = max(known["p_no"], p_no, key=len)  # 100% in one table is 100.000% in another
         known["source"] += [source for source in sources if source not in known["source"]]
-    return pd.DataFrame([row | {"source": "; ".join(row["source"])} for row in found.values()])
+    return pd.DataFrame([row | {"source": "; ".join(row["source"])} for row in softmaxes.values()])
 
 
 def _softmaxes(detection: pd.DataFrame) -> list[dict[str, Any]]:

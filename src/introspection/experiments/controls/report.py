@@ -158,7 +158,13 @@ def mean_of(statistics: pd.DataFrame, kind: names.Kind, group: str) -> dict[str,
 
 
 def shift_values(statistics: pd.DataFrame, stimuli: Stimuli, *kinds: names.Kind) -> dict[str, str]:
-    """For the prose, how the first group of questions to be answered no moves under each of these kinds."""
-    group = next((question.group for question in stimuli.controls if question.expected == "no"), "")
-    means = {kind: mean_of(statistics, kind, group) for kind in kinds}
-    return {f"controls.{kind}.shift": mean["shift"] for kind, mean in means.items() if mean}
+    """For the prose, how the questions to be answered no move on average under each of these kinds."""
+    groups = {question.group for question in stimuli.controls if question.expected == "no"}
+    values: dict[str, str] = {}
+    for kind in kinds:
+        vectors = names.of_kind(kind, statistics["vector"])
+        cells = statistics[statistics["vector"].isin(vectors) & statistics["group"].isin(groups)]
+        if len(cells):
+            total = (cells["p_yes_shift"] * cells["questions"]).sum()
+            values[f"controls.{kind}.shift"] = wording.points(float(total / cells["questions"].sum()))
+    return values

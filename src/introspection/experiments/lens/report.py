@@ -83,12 +83,14 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     models = [model for model in reported_models(settings) if results.expects(model.path(LENS.name))]
     if not models:
         return {}
-    found = prompts.ordered(scenario for model in models for scenario in results.read(LENS, model.key)["scenario"])
-    words = [prompts.label(scenario) for scenario in (prompts.main, *prompts.others(found)) if scenario != names.WEAK]
-    if names.WEAK in found:
+    scenarios = prompts.ordered(scenario for model in models for scenario in results.read(LENS, model.key)["scenario"])
+    words = [
+        prompts.label(scenario) for scenario in (prompts.main, *prompts.others(scenarios)) if scenario != names.WEAK
+    ]
+    if names.WEAK in scenarios:
         weak = wording.number(settings.lens.weak_fraction)
         words.append(f"and {prompts.label(prompts.main)} at {weak} of the strength")
-    return {"lens.scenarios.count": wording.count(len(found)), "lens.scenarios": ", ".join(words)}
+    return {"lens.scenarios.count": wording.count(len(scenarios)), "lens.scenarios": ", ".join(words)}
 
 
 def figures(gallery: Gallery, settings: Settings, model: ReportedModel) -> None:
