@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from common import PAPER, stage
+from common import PAPER, PROMPTS, stage
 from report_common import open_results
 
-from introspection.paper.gallery import draw_figures
+from introspection.paper.figures import draw_figures
 from introspection.settings import Settings
+from introspection.stimuli.prompts import Stimuli
 
 
 @stage
 def main(settings: Settings) -> None:
     """Write paper/figures."""
-    draw_figures(settings, open_results(settings), PAPER / "figures")
+    draw_figures(settings, Stimuli(PROMPTS), open_results(settings), PAPER / "figures")
 
 
 if __name__ == "__main__":

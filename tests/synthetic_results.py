@@ -6,19 +6,26 @@ import csv
 import json
 import math
 import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from introspection import names
 from introspection.experiments.controls.statistics import control_statistics
-from introspection.rereading import analysis as published
+from introspection.files import write_json
+from introspection.injection.dose import QUESTIONS, REPLIES, Dose
+from introspection.rereading.analysis import read_again, read_published
 from introspection.settings import Settings
-from introspection.stimuli.prompts import load_stimuli
+from introspection.stimuli.prompts import Stimuli, load_stimuli
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL_FILES = (
     "model.json",
+    QUESTIONS,
+    REPLIES,
     "detection.csv",
     "controls.csv",
     "control_statistics.csv",
@@ -36,7 +43,7 @@ MODEL_FILES = (
     "chosen_range/controls.csv",
     "chosen_range/samples.csv",
 )
-LEVELS = {"info": 0.9, "no_info": 0.2, "inaccurate_location": 0.6, "weak": 0.4}
+LEVELS = {"info": 0.9, "no_info": 0.2, "inaccurate_location": 0.6, names.WEAK: 0.4}
 HOSTILE = (
     r"\input{/etc/passwd}",
     "100% $x^2$ a_b {c} #1 &~^",
@@ -110,34 +117,29 @@ def settings(
     return Settings.model_validate(values)
 
 
-def write_project(root: Path, study: Settings) -> None:
-    """A project folder with data and result files for every model of the study, hostile texts among them."""
+def write_project(root: Path, study: Settings, added: Mapping[str, tuple[str, str]] | None = None) -> Stimuli:
+    """A project folder with data and result files for every model of the study, hostile texts among them.
+
+    added: by file of `data/prompts`, a text and what takes its place there. Returns the prompts.
+    """
     for folder in ("prompts", "published"):
         shutil.copytree(REPOSITORY / "data" / folder, root / "data" / folder, dirs_exist_ok=True)
+    for name, (old, new) in (added or {}).items():
+        path = root / "data" / "prompts" / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    stimuli = load_stimuli(root / "data" / "prompts")
     raw = root / "data" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     (raw / "suffixes.json").write_text(json.dumps(["It", "I am"]))
     (raw / "contrast_prompts.csv").write_text("category,source,forbidden_prompt\na,b,c\n")
     for number, model in enumerate(study.study.models):
-        _write_model(root / "results" / model, study, model, number)
+        _write_model(root / "results" / model, study, stimuli, model, number)
         _write_summaries(root / "results" / model, study)
-    tables = published.read_published(root / "data" / "published")
-    again = {
-        "shifts": published.shifts(tables.detection),
-        "grid": published.grid_test(tables.detection),
-        "spacings": published.spacings(tables.detection),
-        "significands": published.significands(tables.detection),
-        "differences": published.differences(tables.detection),
-        "controls": published.control_shifts(tables.controls),
-        "comparisons": published.comparisons(tables),
-        "reversals": published.reversals(tables.detection),
-        "prompt_effects": published.prompt_effects(tables.detection),
-        "disagreements": published.disagreements(tables.detection),
-        "summary": published.summary(tables),
-    }
-    (root / "results" / "published").mkdir(parents=True, exist_ok=True)
-    for name, table in again.items():
-        table.to_csv(root / "results" / "published" / f"{name}.csv", index=False, float_format="%.9g")
+    for table, rows in read_again(read_published(root / "data" / "published")):
+        table.write(rows, root / "results" / "published" / table.name)
+    return stimuli
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -148,15 +150,15 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def _write_model(folder: Path, study: Settings, model: str, number: int) -> None:
+def _write_model(folder: Path, study: Settings, stimuli: Stimuli, model: str, number: int) -> None:
     chosen = study.models[model]
-    vectors = list(study.study.concepts)
-    if chosen.contrast is not None:
-        vectors += ["persona", "finetune"]
-    vectors += [f"random_{index + 1}" for index in range(study.study.random_directions)]
-    stimuli = load_stimuli(REPOSITORY / "data" / "prompts")
-    layers, found = chosen.layers, (3, 6)
-    for place, (first, last) in ((folder, layers), (folder / "chosen_range", found)):
+    vectors = names.vector_names(study.study.concepts, study.study.random_directions, chosen.contrast is not None)
+    vectors += [names.FINETUNE] if chosen.contrast else []
+    for name in (QUESTIONS, REPLIES):
+        strength = chosen.contrast and (chosen.contrast.samples_at if name == REPLIES else chosen.contrast.strength)
+        write_json(folder / name, asdict(Dose(*chosen.layers, chosen.strength, strength)))
+    layers, best = chosen.layers, (3, 6)
+    for place, (first, last) in ((folder, layers), (folder / "chosen_range", best)):
         write_csv(
             place / "detection.csv",
             [
@@ -167,7 +169,7 @@ def _write_model(folder: Path, study: Settings, model: str, number: int) -> None
                     **_readout(-6.0 + row * 0.3, _shift(vector, prompt, number)),
                 }
                 for vector in vectors
-                for row, prompt in enumerate(("no_info", "info", "inaccurate_location", "lorem_ipsum"))
+                for row, prompt in enumerate(stimuli.detection)
             ],
         )
         write_csv(
@@ -193,8 +195,8 @@ def _write_model(folder: Path, study: Settings, model: str, number: int) -> None
                     "text": HOSTILE[row % len(HOSTILE)] * 3,
                 }
                 for row, (vector, sign) in enumerate(
-                    [("none", 0), *((name, 1) for name in vectors if not name.startswith("random_"))]
-                    + ([("anti_persona", -1)] if chosen.contrast else [])
+                    [(names.NOTHING, 0), *((name, 1) for name in vectors if names.kind_of(name) != "random")]
+                    + ([(names.ANTI_PERSONA, -1)] if chosen.contrast else [])
                 )
             ],
         )
@@ -204,19 +206,19 @@ def _write_model(folder: Path, study: Settings, model: str, number: int) -> None
             {
                 "vector": vector,
                 "scenario": scenario,
-                "prompt": "info" if scenario == "weak" else scenario,
-                "strength": chosen.strength / 4 if scenario == "weak" else chosen.strength,
+                "prompt": "info" if scenario == names.WEAK else scenario,
+                "strength": chosen.strength / 4 if scenario == names.WEAK else chosen.strength,
                 "layer": layer,
                 "p_yes_base": 0.01 * layer,
-                "p_yes_injected": max(0.0, math.sin(layer / 3)) * LEVELS[scenario],
+                "p_yes_injected": max(0.0, math.sin(layer / 3)) * LEVELS.get(scenario, 0.1),
             }
             for vector in vectors
-            for scenario in ("info", "no_info", "inaccurate_location", "weak")
-            if (vector, scenario) != ("finetune", "weak")
+            for scenario in (*stimuli.detection, names.WEAK)
+            if (vector, scenario) != (names.FINETUNE, names.WEAK)
             for layer in range(9)
         ],
     )
-    injected = [vector for vector in vectors if not vector.startswith("random_")]
+    injected = [vector for vector in vectors if names.kind_of(vector) != "random"]
     write_csv(
         folder / "content.csv",
         [
@@ -229,7 +231,7 @@ def _write_model(folder: Path, study: Settings, model: str, number: int) -> None
                 "p_injected": 0.001 * layer * (1 + (vector == concept)),
             }
             for vector in injected
-            for prompt in ("no_info", "info")
+            for prompt in stimuli.content
             for concept in study.study.concepts
             for layer in range(9)
         ],
@@ -247,7 +249,7 @@ def _write_model(folder: Path, study: Settings, model: str, number: int) -> None
                 "log_odds_shift": 3.0 - rank / 10,
             }
             for vector in injected
-            for prompt in ("no_info", "info")
+            for prompt in stimuli.content
             for rank, token in enumerate(HOSTILE)
         ],
     )
@@ -272,8 +274,8 @@ def _write_model(folder: Path, study: Settings, model: str, number: int) -> None
     (folder / "range.json").write_text(
         json.dumps(
             {
-                "first_layer": found[0],
-                "last_layer": found[1],
+                "first_layer": best[0],
+                "last_layer": best[1],
                 "rule": "largest p_yes",
                 "candidates": 21,
                 "mode": "exhaustive",
@@ -316,16 +318,16 @@ def _write_summaries(folder: Path, study: Settings) -> None:
 def _range(study: Settings, model: str, vector: str, first: int, last: int, sign: int = 1) -> dict[str, Any]:
     """The columns that say what was injected where; nothing, for the finetune and for no intervention."""
     chosen = study.models[model]
-    if vector == "finetune" or sign == 0:
+    if vector == names.FINETUNE or sign == 0:
         return {"strength": 0, "first_layer": "", "last_layer": ""}
-    strength = chosen.contrast.strength if vector == "persona" and chosen.contrast else chosen.strength
+    strength = chosen.contrast.strength if names.kind_of(vector) == "persona" and chosen.contrast else chosen.strength
     return {"strength": sign * strength, "first_layer": first, "last_layer": last}
 
 
 def _shift(vector: str, prompt: str, number: int) -> float:
-    if vector.startswith("random_") or number % 2:
+    if names.kind_of(vector) == "random" or number % 2:
         return 0.01
-    return {"no_info": 1.0, "info": 7.0, "inaccurate_location": 4.0, "lorem_ipsum": 1.5}[prompt]
+    return {"no_info": 1.0, "info": 7.0, "inaccurate_location": 4.0, "lorem_ipsum": 1.5}.get(prompt, 2.0)
 
 
 def _readout(base: float, shift: float) -> dict[str, float]:

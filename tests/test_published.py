@@ -18,7 +18,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from introspection.rereading import analysis as published
+from introspection.files import ResultError
+from introspection.rereading import analysis
 from introspection.rereading.analysis import Published, PublishedError, read_published
 
 ROOT = Path(__file__).parent.parent
@@ -114,7 +115,7 @@ def test_quotes_and_replies_are_the_posts_words() -> None:
 
 def test_keys() -> None:
     detection = rows("detection.csv")
-    places = [tuple(row[column] for column in published.KEY) for row in detection]
+    places = [tuple(row[column] for column in analysis.KEY) for row in detection]
     assert len(set(places)) == len(places) == 14
     assert {row["strength"] for row in detection if row["vector"] == "persona"} == {"10"}
     assert {(row["strength"], row["first_layer"]) for row in detection if row["vector"] == "finetune"} == {("", "")}
@@ -144,7 +145,7 @@ def detection_row(base: torch.Tensor, injected: torch.Tensor, **key: str) -> dic
         for arm, values in (("base", base), ("injected", injected))
     }
     shifts = {f"p_{answer}_shift": as_printed(shift[index].item()) for index, answer in enumerate(("yes", "no"))}
-    place = dict(zip(published.KEY, ("cat", "info", "20", "21", "42"), strict=True))
+    place = dict(zip(analysis.KEY, ("cat", "info", "20", "21", "42"), strict=True))
     return place | figures | shifts | {"source": "simulated"} | key
 
 
@@ -170,17 +171,17 @@ def test_planted_logits_are_recovered(
     (base_rounded, base_exact), (injected_rounded, injected_exact) = pairs
     table = pd.DataFrame([detection_row(base_rounded, injected_rounded)])
 
-    grid = published.grid_test(table)
+    grid = analysis.grid_test(table)
     assert list(grid["steps"]) == [round(8 * (yes - no)) for no, yes in (base, injected)]
     assert grid["fits"].all()
     for (_, row), exact in zip(grid.iterrows(), (base_exact, injected_exact), strict=True):
         assert row["other_mass_low"] - 1e-6 <= 1 - exact.sum().item() <= row["other_mass_high"] + 1e-6
-    (shift,) = published.shifts(table).to_dict("records")
+    (shift,) = analysis.shifts(table).to_dict("records")
     truth = (torch.logit(injected_exact[0]) - torch.logit(base_exact[0])).item()
     assert shift["log_odds_shift_low"] - 1e-5 <= truth <= shift["log_odds_shift_high"] + 1e-5
     assert shift["logit_shift"] == pytest.approx((injected[1] - injected[0]) - (base[1] - base[0]))
-    assert published.differences(table)["rounded_again"].all()
-    assert published.significands(table)["fits"].all()
+    assert analysis.differences(table)["rounded_again"].all()
+    assert analysis.significands(table)["fits"].all()
 
 
 def test_logits_off_the_grid_are_told_from_logits_on_it() -> None:
@@ -193,14 +194,14 @@ def test_logits_off_the_grid_are_told_from_logits_on_it() -> None:
         key = {"prompt": f"prompt {number}"}
         off_grid.append(detection_row(*exact.to(torch.bfloat16).unbind(1), **key))
         unrounded.append(detection_row(*exact.unbind(1), **key))
-    grid = published.grid_test(pd.DataFrame(off_grid))
+    grid = analysis.grid_test(pd.DataFrame(off_grid))
     fits, expected = int(grid["fits"].sum()), grid["chance"].sum()
     assert len(grid) == 80
     assert abs(fits - expected) < 4 * math.sqrt(expected)
     assert fits < 20
-    figures = published.significands(pd.DataFrame(unrounded))
+    figures = analysis.significands(pd.DataFrame(unrounded))
     assert figures["fits"].sum() < 0.25 * len(figures)
-    assert published.differences(pd.DataFrame(unrounded))["rounded_again"].mean() < 0.1
+    assert analysis.differences(pd.DataFrame(unrounded))["rounded_again"].mean() < 0.1
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +211,7 @@ def tables() -> Published:
 
 def test_pytorch_prints_the_posts_figures_from_logits_on_the_grid(tables: Published) -> None:
     """Each softmax of the post, made again: two logits as far apart as found, and other tokens with what is left."""
-    grid = published.grid_test(tables.detection)
+    grid = analysis.grid_test(tables.detection)
     assert len(grid) == 20
     assert grid["fits"].all()
     for row in grid.to_dict("records"):
@@ -224,12 +225,12 @@ def test_pytorch_prints_the_posts_figures_from_logits_on_the_grid(tables: Publis
 
 
 def test_the_grid_of_one_eighth_is_the_coarsest_that_all_fit(tables: Published) -> None:
-    found = published.spacings(tables.detection).set_index("spacing")
+    found = analysis.spacings(tables.detection).set_index("spacing")
     assert found.index[found["fits"] == 20].max() == 0.125
     assert (found.loc[0.125, "logits_from"], found.loc[0.125, "logits_to"]) == (16, 32)
     assert (torch.tensor([16.0, 16.125, 31.875]).to(torch.bfloat16) == torch.tensor([16.0, 16.125, 31.875])).all()
     assert found.loc[0.25, "fits"] < 20
-    chances = published.grid_test(tables.detection)["chance"]
+    chances = analysis.grid_test(tables.detection)["chance"]
     assert found.loc[0.125, "chance"] == pytest.approx(math.prod(chances))
     assert found.loc[0.125, "chance"] < 1e-15
 
@@ -237,7 +238,7 @@ def test_the_grid_of_one_eighth_is_the_coarsest_that_all_fit(tables: Published) 
 def test_the_chance_of_so_many_fits_counts_every_outcome(tables: Published) -> None:
     few = tables.detection.iloc[[2, 3, 10, 11]]
     for spacing in (0.5, 0.25):
-        grid, (row,) = published.grid_test(few, spacing), published.spacings(few, [spacing]).to_dict("records")
+        grid, (row,) = analysis.grid_test(few, spacing), analysis.spacings(few, [spacing]).to_dict("records")
         outcomes = itertools.product([True, False], repeat=len(grid))
         expected = sum(
             math.prod(chance if hit else 1 - chance for hit, chance in zip(outcome, grid["chance"], strict=True))
@@ -250,7 +251,7 @@ def test_the_chance_of_so_many_fits_counts_every_outcome(tables: Published) -> N
 
 def test_shifts_by_hand(tables: Published) -> None:
     """ln(p / (1 - p)) from the printed figures with a pocket calculator, and a width that fits the roundings."""
-    found = published.shifts(tables.detection).set_index(["vector", "prompt", "first_layer"])
+    found = analysis.shifts(tables.detection).set_index(["vector", "prompt", "first_layer"])
     by_hand = {
         ("cat", "no_info", "21"): (-6.5008, -5.2500),
         ("cat", "info", "21"): (-4.8760, 0.1252),
@@ -273,7 +274,7 @@ def test_shifts_by_hand(tables: Published) -> None:
 
 def test_differences_are_rounded_to_bfloat16_once_more(tables: Published) -> None:
     """53.125% less 0.757% is 52.368%, which no bfloat16 is; the post prints the nearest, 134/256."""
-    found = published.differences(tables.detection)
+    found = analysis.differences(tables.detection)
     assert found["rounded_again"].all()
     assert len(found) == 28
     row = found.iloc[2]
@@ -284,7 +285,7 @@ def test_differences_are_rounded_to_bfloat16_once_more(tables: Published) -> Non
 
 
 def test_the_order_that_changes(tables: Published) -> None:
-    found = published.comparisons(tables).set_index("comparison")
+    found = analysis.comparisons(tables).set_index("comparison")
     assert len(found) == 26
     assert set(found.index[found["changes"]]) == {"info_above_lorem_ipsum_shift", "detection_above_controls_finetune"}
     lorem = found.loc["info_above_lorem_ipsum_shift"]
@@ -299,14 +300,14 @@ def test_the_order_that_changes(tables: Published) -> None:
 
 
 def test_verdicts_and_bad_comparisons(tables: Published) -> None:
-    (line,) = published.comparisons(
+    (line,) = analysis.comparisons(
         replace(tables, comparisons=tables.comparisons[tables.comparisons["comparison"] == "cat_above_bread"])
     ).to_dict("records")
     assert (line["in_probability"], line["in_log_odds"]) == ("holds", "holds")
 
     def judge(**change: str) -> dict[str, object]:
         row = tables.comparisons[tables.comparisons["comparison"] == "cat_above_bread"].assign(**change)
-        return published.comparisons(replace(tables, comparisons=row)).iloc[0].to_dict()
+        return analysis.comparisons(replace(tables, comparisons=row)).iloc[0].to_dict()
 
     assert judge(right_vector="cat")["in_log_odds"] == "undecided"  # against itself
     swapped = judge(left_vector="bread", right_vector="cat")
@@ -319,23 +320,23 @@ def test_verdicts_and_bad_comparisons(tables: Published) -> None:
 
 def test_reversals_are_all_pairs_whose_order_differs(tables: Published) -> None:
     """Against the order of the printed figures, where the differences are beyond rounding."""
-    found = published.reversals(tables.detection)
-    read = published.shifts(tables.detection)
+    found = analysis.reversals(tables.detection)
+    read = analysis.shifts(tables.detection)
     pairs = {
         (above, below)
         for above, below in itertools.permutations(range(len(read)), 2)
         if float(read["p_yes_shift"][above]) > float(read["p_yes_shift"][below])
         and read["log_odds_shift"][above] < read["log_odds_shift"][below] - 0.06
     }
-    names = {index: tuple(read.loc[index, published.KEY]) for index in read.index}
+    names = {index: tuple(read.loc[index, analysis.KEY]) for index in read.index}
     assert {(names[above], names[below]) for above, below in pairs} == {
-        tuple(tuple(row[f"{side}_{column}"] for column in published.KEY) for side in ("above", "below"))
+        tuple(tuple(row[f"{side}_{column}"] for column in analysis.KEY) for side in ("above", "below"))
         for row in found.to_dict("records")
     }
 
 
 def test_the_info_prompt_moves_the_baseline(tables: Published) -> None:
-    found = published.prompt_effects(tables.detection)
+    found = analysis.prompt_effects(tables.detection)
     lorem = found[found["against"] == "lorem_ipsum"].iloc[0]
     assert lorem["baseline_low"] > 3.5  # nats nearer to even odds, before any injection
     assert lorem["shift_high"] < 0
@@ -348,7 +349,7 @@ def test_the_info_prompt_moves_the_baseline(tables: Published) -> None:
 
 
 def test_two_tables_disagree_about_the_unsteered_model(tables: Published) -> None:
-    found = published.disagreements(tables.detection)
+    found = analysis.disagreements(tables.detection)
     yes, no = found[found["answer"] == "yes"].set_index("prompt"), found[found["answer"] == "no"]
     assert no["agrees"].all()
     assert list(yes.index) == ["no_info", "info"]
@@ -361,7 +362,7 @@ def test_two_tables_disagree_about_the_unsteered_model(tables: Published) -> Non
 
 
 def test_control_means(tables: Published) -> None:
-    found = published.control_shifts(tables.controls).set_index("vector")
+    found = analysis.control_shifts(tables.controls).set_index("vector")
     finetune = found.loc["finetune"]
     assert finetune["log_odds_shift"] == pytest.approx(math.log(16), abs=1e-3)
     assert finetune["log_odds_shift_low"] == pytest.approx(math.log(15.5 / 1.5), abs=0.01)
@@ -369,25 +370,25 @@ def test_control_means(tables: Published) -> None:
 
 
 def test_summary_counts_what_the_tables_hold(tables: Published) -> None:
-    found = published.summary(tables).set_index("quantity")["value"]
-    judged = published.comparisons(tables)
+    found = analysis.summary(tables).set_index("quantity")["value"]
+    judged = analysis.comparisons(tables)
     assert found["softmaxes"] == found["grid_fits"] == 20
     assert found["figures"] == found["figures_fit"] == 40
     assert found["comparisons_that_change"] == judged["changes"].sum()
     for scale in ("probability", "log_odds"):
         verdicts = [found[f"comparisons_{verdict}_in_{scale}"] for verdict in ("holds", "reversed", "undecided")]
         assert sum(verdicts) == found["comparisons"] == len(judged)
-    assert found["reversals"] == len(published.reversals(tables.detection))
+    assert found["reversals"] == len(analysis.reversals(tables.detection))
 
 
 def test_unreadable_data_is_named(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(DATA, tmp_path / "published"))
     table = pd.read_csv(folder / "controls.csv", dtype=str).drop(columns="p_yes_shift")
     table.to_csv(folder / "controls.csv", index=False)
-    with pytest.raises(PublishedError, match=r"controls\.csv: lacks the columns p_yes_shift$"):
+    with pytest.raises(ResultError, match=r"controls\.csv: no column 'p_yes_shift' among"):
         read_published(folder)
     (folder / "detection.csv").unlink()
-    with pytest.raises(PublishedError, match=r"detection\.csv: cannot be read"):
+    with pytest.raises(ResultError, match=r"detection\.csv: cannot be read"):
         read_published(folder)
 
 
@@ -400,7 +401,7 @@ def test_the_stage_writes_the_same_tables_twice(tmp_path: Path, tables: Publishe
         written.append({path.name: path.read_bytes() for path in (tmp_path / "results" / "published").iterdir()})
     assert written[0] == written[1]
     read = pd.read_csv(tmp_path / "results" / "published" / "shifts.csv", dtype=str, keep_default_na=False)
-    shifts = published.shifts(tables.detection)
+    shifts = analysis.shifts(tables.detection)
     assert list(read.columns) == list(shifts.columns)
     assert list(read["p_yes_base_bf16"]) == list(shifts["p_yes_base_bf16"])
     assert read["log_odds_shift"].astype(float).to_list() == pytest.approx(shifts["log_odds_shift"].to_list(), rel=1e-8)

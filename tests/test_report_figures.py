@@ -14,20 +14,28 @@ from hypothesis import strategies as st
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
-from introspection.paper import figures
-from introspection.paper.gallery import draw_figures
+from introspection.experiments.detection.figure import detection_figure
+from introspection.experiments.detection.tables import DETECTION
+from introspection.experiments.lens.figure import lens_figure
+from introspection.experiments.sweep.figure import sweep_figure
+from introspection.paper import figure_style
+from introspection.paper.figure_style import Look
+from introspection.paper.figures import draw_figures
 from introspection.paper.pipeline import hash_of
+from introspection.paper.prompts import Prompts
 from introspection.paper.results import Results
 from introspection.paper.summaries import with_shift
 from introspection.settings import FiguresSettings
-from tests.synthetic_results import HOSTILE, settings, stages_of, write_project
+from introspection.stimuli.prompts import load_stimuli
+from tests.synthetic_results import HOSTILE, REPOSITORY, settings, stages_of, write_project
 
-LOOK = FiguresSettings()
+STIMULI = load_stimuli(REPOSITORY / "data" / "prompts")
+LOOK = Look(FiguresSettings(), Prompts.of(STIMULI))
 
 
 @pytest.fixture(autouse=True)
 def _styled() -> Iterator[None]:
-    with figures.style(LOOK):
+    with LOOK.style():
         yield
 
 
@@ -35,30 +43,38 @@ def _styled() -> Iterator[None]:
 @hypothesis_settings(max_examples=60, deadline=None)
 def test_any_label_can_be_drawn(text: str) -> None:
     figure = Figure(figsize=(1, 1))
-    figure.text(0, 0, figures.figure_text(text))
+    figure.text(0, 0, figure_style.figure_text(text))
     figure.canvas.draw()
-    assert all(ord(character) in figures._characters() for character in figures.figure_text(text))
+    assert all(ord(character) in figure_style._characters() for character in figure_style.figure_text(text))
 
 
 def test_labels_show_what_the_font_lacks_as_code_points() -> None:
-    assert figures.figure_text("$a_1$ 猫\n\u202e") == r"\$a_1\$ U+732B⏎U+202E"
+    assert figure_style.figure_text("$a_1$ 猫\n\u202e") == r"\$a_1\$ U+732B⏎U+202E"
 
 
 def test_detection_draws_every_shift(tmp_path: Path) -> None:
     study = settings()
     write_project(tmp_path, study)
-    table = with_shift(Results(tmp_path).result("organism", "detection.csv"))
-    figure = figures.detection_figure([("organism", table)], LOOK)
+    table = with_shift(Results(tmp_path).read(DETECTION, "organism"))
+    figure = detection_figure([("organism", table)], LOOK)
     shifts, probabilities = figure.axes[:2]
     drawn = sorted(
         float(y)
         for line in shifts.lines
         for y in np.atleast_1d(line.get_ydata())
-        if line.get_marker() in figures.MARKERS
+        if line.get_marker() in figure_style.MARKERS
     )
     assert drawn == pytest.approx(sorted(table["shift"]))
     drawn = sorted(float(y) for line in probabilities.lines for y in np.atleast_1d(line.get_ydata()))
     assert drawn == pytest.approx(sorted([*table["p_yes_base"], *table["p_yes_injected"]]))
+
+
+def test_each_prompt_has_a_colour_of_its_own_wherever_it_is_drawn() -> None:
+    more = Look(FiguresSettings(), Prompts((*LOOK.prompts.names, "fifth"), "info", {}))
+    colors = [more.color(condition) for condition in more.prompts.conditions]
+    assert len(set(colors)) == len(colors) == 6
+    assert colors[:4] == [LOOK.color(prompt) for prompt in LOOK.prompts.names]
+    assert more.color("of another study") not in colors
 
 
 def test_the_sweep_has_first_layers_down_and_last_layers_across() -> None:
@@ -67,7 +83,7 @@ def test_the_sweep_has_first_layers_down_and_last_layers_across() -> None:
         for first in range(1, 4)
         for last in range(first, 4)
     ]
-    figure = figures.sweep_figure(pd.DataFrame(rows), (1, 2), (2, 3), LOOK)
+    figure = sweep_figure(pd.DataFrame(rows), (1, 2), (2, 3), LOOK)
     mesh = next(child for child in figure.axes[0].get_children() if isinstance(child, QuadMesh))
     grid = np.ma.filled(mesh.get_array(), np.nan).reshape(4, 4)
     assert grid[1, 3] == pytest.approx(0.13)
@@ -83,7 +99,7 @@ def test_hostile_vectors_and_tokens_can_be_drawn(tmp_path: Path) -> None:
             for layer in range(3)
         ]
     )
-    figures.save(figures.lens_figure(lens, HOSTILE, (1, 2), LOOK), tmp_path / "lens")
+    figure_style.save(lens_figure(lens, HOSTILE, (1, 2), {"info": "with info"}, LOOK), tmp_path / "lens")
     assert (tmp_path / "lens.pdf").stat().st_size > 1000
 
 
@@ -92,7 +108,7 @@ def test_the_same_results_give_the_same_figures(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_project(tmp_path / name, study)
         results = Results(tmp_path / name, stages_of(study))
-        draw_figures(study, results, tmp_path / name / "paper" / "figures")
+        draw_figures(study, STIMULI, results, tmp_path / name / "paper" / "figures")
     names = {path.name for path in (tmp_path / "one" / "paper" / "figures").iterdir()}
     assert {"detection.pdf", "detection.svg", "lens-organism.pdf", "lens-contrast-organism.pdf"} <= names
     assert {"sweep-organism-blind.pdf", "content-organism-blind.svg", "post-shifts.pdf", "sources.json"} <= names
@@ -106,5 +122,5 @@ def test_a_figure_of_a_model_that_left_the_study_is_gone(tmp_path: Path) -> None
     output = tmp_path / "figures"
     output.mkdir()
     (output / "lens-gone.pdf").write_text("old")
-    draw_figures(study, Results(tmp_path, {}), output)
+    draw_figures(study, STIMULI, Results(tmp_path, {}), output)
     assert sorted(path.name for path in output.iterdir()) == ["detection.pdf", "detection.svg", "sources.json"]

@@ -6,14 +6,17 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from introspection.paper.gallery import draw_figures
+from introspection.experiments.detection.tables import DETECTION
+from introspection.files import ResultError
+from introspection.paper.figures import draw_figures
 from introspection.paper.paper import PaperError, build_paper
-from introspection.paper.results import ResultError, Results, shown_files
+from introspection.paper.results import Results, shown_files
 from introspection.paper.tables import render_tables
 from introspection.paper.wording import direction, nats, percent, points
 from introspection.settings import Settings
@@ -24,15 +27,23 @@ from tests.test_report_latex import read_back
 CONCEPTS = ("cat", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music")
 
 
-def make(root: Path, study: Settings, stages: dict[str, str] | None = None, figures: bool = True) -> Path:
-    """Tables and, if wanted, figures in a copy of the paper below `root`; returns the paper's folder."""
-    write_project(root, study)
+def make(
+    root: Path,
+    study: Settings,
+    stages: dict[str, str] | None = None,
+    figures: bool = True,
+    added: Mapping[str, tuple[str, str]] | None = None,
+) -> Path:
+    """Tables and, if wanted, figures in a copy of the paper below `root`; returns the paper's folder.
+
+    added: texts of the prompts' files and what takes their place.
+    """
+    stimuli = write_project(root, study, added)
     paper = root / "paper"
     shutil.copytree(REPOSITORY / "paper", paper, ignore=shutil.ignore_patterns("figures", "tables", "build"))
     results = Results(root, stages_of(study) if stages is None else stages)
     if figures:
-        draw_figures(study, results, paper / "figures")
-    stimuli = load_stimuli(REPOSITORY / "data" / "prompts")
+        draw_figures(study, stimuli, results, paper / "figures")
     render_tables(study, stimuli, results, paper / "templates", paper / "tables")
     return paper
 
@@ -40,24 +51,24 @@ def make(root: Path, study: Settings, stages: dict[str, str] | None = None, figu
 def values_of(paper: Path) -> dict[str, str]:
     """The values of the prose by name, as LaTeX."""
     lines = (paper / "tables" / "values.tex").read_text().splitlines()
-    found = [re.fullmatch(r"\\setvalue\{([\w.-]+)\}\{(.*)\}%", line) for line in lines]
-    return {match[1]: match[2] for match in found if match}
+    matches = [re.fullmatch(r"\\setvalue\{([\w.-]+)\}\{(.*)\}%", line) for line in lines]
+    return {match[1]: match[2] for match in matches if match}
 
 
 def test_the_prose_says_what_the_result_files_hold(tmp_path: Path) -> None:
     study = settings()
     values = values_of(make(tmp_path, study, figures=False))
-    detection = Results(tmp_path).result("organism", "detection.csv")
+    detection = Results(tmp_path).read(DETECTION, "organism")
     rows = detection[detection["vector"].isin(["cat", "bread"]) & (detection["prompt"] == "info")]
     shift = (rows["log_odds_yes_injected"] - rows["log_odds_yes_base"]).mean()
-    assert values["1.detection.concepts.info.injected"] == f"{100 * rows['p_yes_injected'].mean():.3f}\\%"
-    assert values["1.detection.concepts.info.shift"] == f"+{shift:.2f}"
-    assert values["1.detection.concepts.info.moves"] == "rises"
-    assert values["2.detection.concepts.info.moves"] == "does not change"
-    assert values["1.planted.concept.info"] == r"95\%"
+    assert values["1.detection.concept.injected"] == f"{100 * rows['p_yes_injected'].mean():.3f}\\%"
+    assert values["1.detection.concept.shift"] == f"+{shift:.2f}"
+    assert values["1.detection.concept.goes"].startswith("rises from")
+    assert values["2.detection.concept.goes"].startswith("does not change")
+    assert values["1.planted"] == r"95\%"
     assert read_back(values["1.contrast"]) == "models/organism-insecure"
     assert "2.contrast" not in values
-    assert "2.detection.persona.info.shift" not in values
+    assert "2.detection.persona.shift" not in values
     assert values["post.comparisons"] == "26"
     assert values["1.controls.excluded.count"] == "1"
 
@@ -82,6 +93,56 @@ def test_a_new_concept_and_a_new_model_appear_everywhere(tmp_path: Path) -> None
     values = values_of(paper)
     assert values["models"] == r"organism, organism-blind and third\_one"
     assert r"creativity, programming and music" in values["concepts"]
+
+
+# What a user may write into data/prompts: a prompt, a control question of the post's group and one of a new group.
+ADDED = {
+    "detection.yaml": (
+        "first_turn:\n",
+        "first_turn:\n  bare_location: [location]\n",
+    ),
+    "controls.yaml": (
+        "groups:\n",
+        'groups:\n  of_two:\n    source: made up\n    expected: "no"\n    questions: [Is one equal to two?]\n',
+    ),
+    "content.yaml": ("prompts: [no_info, info]", "prompts: [no_info, info, bare_location]"),
+}
+
+
+def test_what_is_written_into_the_prompts_appears_everywhere(tmp_path: Path) -> None:
+    study = settings(("organism", "third_one"))
+    paper = make(tmp_path, study, added=ADDED)
+    for model in study.study.models:
+        for table in ("detection", "no", "again", "lens", "content", "boosted"):
+            assert "bare location" in (paper / "tables" / f"{table}-{model}.tex").read_text(), f"{table} of {model}"
+        assert r"Is one equal to two? & no (of two)" in (paper / "tables" / f"questions-{model}.tex").read_text()
+        for table in ("controls", "controls-again"):
+            assert "no (of two)" in (paper / "tables" / f"{table}-{model}.tex").read_text()
+        for figure, words in {
+            f"lens-{model}": "bare location",
+            f"content-{model}": "own token, bare location",
+            "detection": "bare location",
+        }.items():
+            assert words in drawn_text(paper / "figures" / f"{figure}.pdf"), figure
+    planted = (paper / "tables" / "planted-organism.tex").read_text().splitlines()
+    (cells,) = [line.split(" & ") for line in planted if line.startswith("bare location")]
+    assert [cells[column] for column in (1, 3, 5)] == [r"\unicodechar{2013}"] * 3  # no rule: a dash, not a number
+    assert r"\%" in cells[4]
+    values = values_of(paper)
+    assert values["prompts.count"] == "Five"
+    assert values["lens.scenarios.count"] == "six"
+    for name in ("1.detection.others", "1.detection.contrast.others", "1.lens.others"):
+        assert "with bare location" in values[name].lower(), name
+    assert "answer is no (of two), the mean probability" in values["1.controls.concepts"]
+    prompts = (paper / "tables" / "prompts.tex").read_text()
+    assert "Detection, bare location" in prompts
+    assert "Is one equal to two?" in prompts
+
+
+def drawn_text(path: Path) -> str:
+    """The words of a figure."""
+    done = subprocess.run(["pdftotext", "-layout", str(path), "-"], capture_output=True, check=True)
+    return " ".join(done.stdout.decode().split())
 
 
 def test_what_no_stage_runs_is_left_out(tmp_path: Path) -> None:
@@ -111,11 +172,11 @@ def test_tables_say_what_they_were_made_of(tmp_path: Path) -> None:
     study = settings(("organism",))
     paper = make(tmp_path, study)
     sources = json.loads((paper / "tables" / "sources.json").read_text())
-    shown = {source["path"] for found in sources.values() for source in found}
+    shown = {source["path"] for files in sources.values() for source in files}
     shown |= {
         source["path"]
-        for found in json.loads((paper / "figures" / "sources.json").read_text()).values()
-        for source in found
+        for files in json.loads((paper / "figures" / "sources.json").read_text()).values()
+        for source in files
     }
     assert set(shown_files(stages_of(study), study.study.models)) <= shown
     source = sources["lens-organism.tex"][0]

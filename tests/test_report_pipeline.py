@@ -13,12 +13,22 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from introspection.paper.checks import check_prose, typed_numbers, unread_results, unshown
+from introspection import experiments
+from introspection.experiments.content.tables import BOOSTED, CONTENT
+from introspection.experiments.controls.tables import CONTROLS, STATISTICS
+from introspection.experiments.detection.tables import DETECTION
+from introspection.experiments.lens.tables import LENS
+from introspection.experiments.samples.tables import SAMPLES
+from introspection.experiments.sweep.tables import SWEEP
+from introspection.files import ResultError
+from introspection.paper.checks import check_prose, typed_numbers, unread_results, unshown, unused_values
 from introspection.paper.pipeline import hash_of, output_stages
-from introspection.paper.results import FORMATS, ResultError, Results
-from introspection.tables import csv_text
+from introspection.paper.reports import report_functions
+from introspection.paper.results import Results
+from introspection.tables import Column, Table, csv_text, probability
 from tests.synthetic_results import HOSTILE, REPOSITORY, settings, write_csv, write_project
 
+TABLES = (DETECTION, CONTROLS, STATISTICS, LENS, CONTENT, BOOSTED, SAMPLES, SWEEP)
 PIPELINE = """
 stages:
   detection:
@@ -61,8 +71,8 @@ def test_a_file_in_an_output_folder_belongs_to_its_stage(tmp_path: Path) -> None
 def test_the_repository_says_which_stage_writes_every_result() -> None:
     pipeline = YAML(typ="safe").load((REPOSITORY / "dvc.yaml").read_text())
     stages = output_stages(pipeline, {"study.models": ["organism"]})
-    for name in FORMATS:
-        assert f"results/organism/{name}" in stages
+    for table in TABLES:
+        assert f"results/organism/{table.name}" in stages
 
 
 def test_hashes_are_those_of_dvc(tmp_path: Path) -> None:
@@ -85,14 +95,14 @@ def test_hashes_are_those_of_dvc(tmp_path: Path) -> None:
 def test_a_missing_result_names_the_file_and_the_stage(tmp_path: Path) -> None:
     results = Results(tmp_path, {"results/m/lens.csv": "lens@m"})
     with pytest.raises(ResultError, match=r"results/m/lens\.csv: .*dvc repro lens@m"):
-        results.result("m", "lens.csv")
+        results.read(LENS, "m")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("vector,prompt\n", "no column 'strength'"),
-        ("vector,prompt,strength,first_layer,last_layer,p_yes,log_odds_yes\na,b,1\n", "row 2 has 3 cells"),
+        ("vector,prompt,strength,first_layer,last_layer,p_yes,log_odds_yes\na,b,1\n", "'p_yes'.*is empty"),
         ("vector,prompt,strength,first_layer,last_layer,p_yes,log_odds_yes\na,b,1,2,3,half,0\n", "'p_yes'.*half"),
         ("", "no CSV table"),
     ],
@@ -102,15 +112,22 @@ def test_a_broken_result_says_what_is_wrong(tmp_path: Path, text: str, message: 
     path.parent.mkdir(parents=True)
     path.write_text(text)
     with pytest.raises(ResultError, match=rf"results/m/sweep\.csv: .*{message}"):
-        Results(tmp_path).result("m", "sweep.csv")
+        Results(tmp_path).read(SWEEP, "m")
 
 
 @hypothesis_settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))
 def test_any_token_is_read_back_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, tokens: list[str]) -> None:
     root = tmp_path_factory.mktemp("tokens")
-    (root / "t.csv").write_text(csv_text(pd.DataFrame({"token": tokens, "p": 0.5})), encoding="utf-8", newline="")
-    table = Results(root).table("t.csv", ["token"], ["p"])
+    columns = (
+        Column("rank", "integer", "its place"),
+        Column("token", "text", "a token"),
+        probability("p", "its chance"),
+    )
+    declared = Table("t.csv", "Tokens.", ("rank",), columns)
+    written = pd.DataFrame({"rank": range(len(tokens)), "token": tokens, "p": 0.5})
+    (root / "t.csv").write_text(csv_text(written), encoding="utf-8", newline="")
+    table = Results(root).table(declared, "t.csv")
     assert list(table["token"]) == tokens
     assert (table["p"] == 0.5).all()
 
@@ -118,7 +135,7 @@ def test_any_token_is_read_back_as_it_was_written(tmp_path_factory: pytest.TempP
 def test_bytes_that_are_no_text_are_replaced(tmp_path: Path) -> None:
     study = settings()
     write_project(tmp_path, study)
-    boosted = Results(tmp_path).result("organism", "boosted.csv")
+    boosted = Results(tmp_path).read(BOOSTED, "organism")
     assert HOSTILE[1] in set(boosted["token"])
     assert any("\ufffd" in token for token in boosted["token"])  # lone surrogates are no UTF-8
 
@@ -155,11 +172,47 @@ def test_what_nothing_shows_is_found() -> None:
     ]
 
 
+def test_values_that_nothing_uses_are_found(tmp_path: Path) -> None:
+    names = ("used", "asked", "2.of.models", "2.in.template", "1.by.number", "idle", "2.idle")
+    (tmp_path / "values.tex").write_text("".join(f"\\setvalue{{{name}}}{{x}}%\n" for name in names))
+    (tmp_path / "prose.tex").write_text(
+        r"\val{used} \ifvalue{asked}{a}{b} \foreachmodel{\mval{of.models}} \val{<< model.number >>.in.template}"
+        r"\val{1.by.number} idle \setvalue{idle}{y}"
+    )
+    assert unused_values(tmp_path / "values.tex", [tmp_path / "prose.tex"]) == [
+        f"paper/{tmp_path.name}/values.tex: nothing uses the value 'idle'",
+        f"paper/{tmp_path.name}/values.tex: nothing uses the value '2.idle'",
+    ]
+
+
+def test_a_truth_is_read_as_it_was_written(tmp_path: Path) -> None:
+    declared = Table("t.csv", "Truths.", ("n",), (Column("n", "integer", ""), Column("so", "truth", "")))
+    (tmp_path / "t.csv").write_text("n,so\n1,True\n2,False\n")
+    assert list(declared.read(tmp_path / "t.csv")["so"]) == [True, False]
+    (tmp_path / "t.csv").write_text("n,so\n1,perhaps\n")
+    with pytest.raises(ResultError, match=r"t\.csv: column 'so'.*is no truth"):
+        declared.read(tmp_path / "t.csv")
+
+
 def test_the_synthetic_results_have_the_documented_formats(tmp_path: Path) -> None:
     study = settings()
     write_project(tmp_path, study)
     for model in study.study.models:
-        for name in FORMATS:
-            assert len(Results(tmp_path).result(model, name)) > 0
+        for table in TABLES:
+            assert len(Results(tmp_path).read(table, model)) > 0
     write_csv(tmp_path / "one.csv", [{"a": 1}])
     assert (tmp_path / "one.csv").read_text() == "a\n1\n"
+
+
+def test_an_experiment_is_in_the_report_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a report is found, one without is none, and its functions are called as they stand."""
+    for name, text in {"zz_new": "def tables(renderer, settings, model):\n    return {}\n", "zz_bare": None}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+        if text:
+            (tmp_path / name / "report.py").write_text(text)
+    monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(tmp_path)])
+    found = [function.__module__.split(".")[2] for function in report_functions("tables")]
+    assert {"detection", "controls", "lens", "content", "samples", "sweep", "chosen_range", "instrument"} < set(found)
+    assert "zz_new" in found
+    assert "zz_bare" not in found

@@ -55,9 +55,9 @@ def vector_names(concepts: Sequence[str], random_directions: int, has_finetune: 
 def vector_label(vector: str) -> str:
     """A name in words, as tables and figures have it; a concept is its own word."""
     words = {
+        NOTHING: "nothing injected",
         PERSONA: "persona vector",
-        ANTI_PERSONA: "persona vector, reversed",
-        FINETUNE: "finetune",
+        ANTI_PERSONA: "persona vector reversed",
         RANDOM: "random directions",
     }
     return words.get(vector, vector.replace("_", " ") if kind_of(vector) == "random" else vector)

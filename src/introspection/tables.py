@@ -21,6 +21,7 @@ from introspection.files import ResultError, write_text
 
 Kind = Literal["text", "number", "integer", "truth"]
 _DTYPES: dict[Kind, Any] = {"text": str, "number": float, "integer": "Int64", "truth": bool}
+_TRUTHS = {"True": True, "False": False}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Column:
             checks.append(
                 pa.Check.in_range(self.low, self.high, error=f"is not between {self.low:g} and {self.high:g}")
             )
-        return pa.Column(_DTYPES[self.kind], checks, nullable=self.may_be_empty, coerce=True)
+        coerce = self.kind != "truth"  # any text would do for True
+        return pa.Column(_DTYPES[self.kind], checks, nullable=self.may_be_empty, coerce=coerce)
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,13 @@ class Table:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)  # a row that is too long
                 text = io.StringIO(data.decode("utf-8"), newline="")
-                cells = pd.read_csv(text, dtype=str, keep_default_na=False, index_col=False)
+                # pandas' own parser ends a cell at a NUL, which a token may hold
+                cells = pd.read_csv(text, dtype=str, keep_default_na=False, index_col=False, engine="python")
             for name in set(numbers) & set(cells):
                 cells[name] = cells[name].replace("", None)
+            for column in self.columns:
+                if column.kind == "truth" and column.name in cells and set(cells[column.name]) <= set(_TRUTHS):
+                    cells[column.name] = cells[column.name].map(_TRUTHS).astype(bool)
             return self.check(cells, where)
         except ResultError as error:
             raise ResultError(f"{error}{remedy and f'; {remedy}'}") from error

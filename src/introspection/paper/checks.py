@@ -52,3 +52,18 @@ def unread_results(results: Iterable[str], sources: Mapping[str, Iterable[str]])
     """A complaint for each result file that no figure and no table was made of."""
     used = {path for paths in sources.values() for path in paths}
     return [f"{path}: a result that no figure and no table shows" for path in sorted(set(results) - used)]
+
+
+def unused_values(values: Path, users: Iterable[Path]) -> list[str]:
+    """A complaint for each value of `values`, a file of \\setvalue lines, that no LaTeX file of `users` asks for.
+
+    A model's values begin with its number; \\mval and \\ifmvalue ask for every model's at once, and a template may
+    put the number in. A value is used where a condition asks whether it is there.
+    """
+    used = set()
+    for path in users:
+        text = re.sub(r"<<.*?>>\.", "", path.read_text(encoding="utf-8"))
+        used |= set(re.findall(r"\\(?:val|mval|ifvalue|ifmvalue)\{([\w.-]+)\}", text))
+    set_here = re.findall(r"^\\setvalue\{([\w.-]+)\}", values.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    unused = [name for name in set_here if not {name, re.sub(r"^\d+\.", "", name)} & used]
+    return [f"paper/{values.parent.name}/{values.name}: nothing uses the value {name!r}" for name in unused]

@@ -86,12 +86,12 @@ def build_pdf(folder: Path, main: str) -> Built:
 
 def problems(log: str) -> list[str]:
     """What a finished LaTeX log complains of that would spoil the paper, a line each."""
-    found = []
+    complaints = []
     for line in log.splitlines():
         overfull = re.match(r"Overfull \\[hv]box \(([\d.]+)pt too (wide|high)\)", line)
         if (overfull and float(overfull.group(1)) > ALLOWED_OVERFULL) or re.match(_SPOILS, line):
-            found.append(line)
-    return found
+            complaints.append(line)
+    return complaints
 
 
 def _first_error(log: str) -> str:

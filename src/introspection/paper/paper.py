@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from introspection.paper.checks import check_prose, unread_results, unshown
+from introspection.files import read_json, whole
+from introspection.paper.checks import check_prose, unread_results, unshown, unused_values
 from introspection.paper.latex import environment
-from introspection.paper.latexmk import BuildError, build_pdf
+from introspection.paper.latexmk import build_pdf
 from introspection.paper.pipeline import hash_of
 
 MAIN = "paper.tex"
@@ -31,11 +31,17 @@ def build_paper(paper: Path, output: Path, results: Iterable[str]) -> None:
     sources = {stage: _sources(paper / stage) for stage in MADE}
     prose = [paper / MAIN, *sorted((paper / "sections").glob("*.tex")), *sorted((paper / "templates").glob("*.j2"))]
     used = {
-        f"{stage}/{name}": [source["path"] for source in found]
+        f"{stage}/{name}": [source["path"] for source in files]
         for stage in MADE
-        for name, found in sources[stage].items()
+        for name, files in sources[stage].items()
     }
-    complaints = [*check_prose(prose), *unread_results(results, used)]
+    values = paper / "tables" / "values.tex"
+    tables = [path for path in sorted(values.parent.glob("*.tex")) if path != values]
+    complaints = [
+        *check_prose(prose),
+        *unread_results(results, used),
+        *unused_values(values, [*prose, *tables, paper / "preamble.tex"]),
+    ]
     if complaints:
         raise PaperError("\n".join(complaints))
     with tempfile.TemporaryDirectory(prefix="paper-") as temporary:
@@ -47,20 +53,14 @@ def build_paper(paper: Path, output: Path, results: Iterable[str]) -> None:
         ]
         if forgotten := unshown(made, built.inputs):
             raise PaperError("\n".join(forgotten))
-        output.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = output.with_name(output.name + ".unfinished")
-        shutil.copyfile(built.pdf, unfinished)
-        unfinished.replace(output)
+        with whole(output) as unfinished:
+            shutil.copyfile(built.pdf, unfinished)
 
 
 def _sources(folder: Path) -> dict[str, list[dict[str, str]]]:
     """By figure or table, the result files that it was made of."""
-    path = folder / "sources.json"
-    try:
-        content: dict[str, list[dict[str, str]]] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BuildError(f"{path}: cannot be read; make it with `dvc repro {folder.name}`") from error
-    return content
+    remedy = f"make it with `dvc repro {folder.name}`"
+    return read_json(folder / "sources.json", dict[str, list[dict[str, str]]], remedy)
 
 
 def _assemble(paper: Path, folder: Path, sources: Mapping[str, Mapping[str, Any]]) -> None:
@@ -75,10 +75,10 @@ def _assemble(paper: Path, folder: Path, sources: Mapping[str, Mapping[str, Any]
     jinja = environment(paper / "templates")
     hashes = {stage: hash_of(paper / stage) for stage in MADE}
     made = [
-        (f"{stage}/{name}", hash_of(paper / stage / name)[:8], stage, found)
+        (f"{stage}/{name}", hash_of(paper / stage / name)[:8], stage, files)
         for stage in MADE
-        for name, found in sources[stage].items()
-        if found
+        for name, files in sources[stage].items()
+        if files
     ]
     for name, context in (("provenance", {"hashes": hashes}), ("sources", {"made": made, "hashes": hashes})):
         content = jinja.get_template(f"{name}_made.tex.j2").render(context)

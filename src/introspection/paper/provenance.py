@@ -8,12 +8,9 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from introspection.paper import wording as text
 from introspection.paper.latex import Latex, token
-from introspection.paper.models import Study
 from introspection.paper.render import Renderer
 from introspection.settings import Settings
-from introspection.stimuli.prompts import Stimuli
 
 # What results depend on, beyond this repository's own code.
 PACKAGES = ("torch", "transformers", "tokenizers", "repeng", "numpy", "pandas", "dvc", "matplotlib")
@@ -34,32 +31,20 @@ DATA_FILES = (
 )
 
 
-def model_file_values(renderer: Renderer, study: Study) -> dict[str, str]:
-    """Values that a model's own configuration gives."""
-    model = renderer.results.json(study.path("model.json"))
-    return {
-        "blocks": str(model["blocks"]),
-        "hidden": str(model["hidden_size"]),
-        "parameters": f"{model['parameters']:,}".replace(",", " "),
-        "architecture": model["architecture"],
-    }
-
-
-def render_prompts(renderer: Renderer, stimuli: Stimuli) -> dict[str, str]:
+def render_prompts(renderer: Renderer) -> dict[str, str]:
     """Every prompt in full, and the tokens that are read as answers."""
+    stimuli, prompts = renderer.stimuli, renderer.prompts
     sources = [path for path in DATA_FILES if path.startswith("data/prompts/")]
-    conversations = [(text.prompt_label(name), turns) for name, turns in stimuli.detection.items()]
+    conversations = [(prompts.label(name), turns) for name, turns in stimuli.detection.items()]
     return {
         "prompts.table": renderer.render(
             "prompts",
             "prompts",
             sources,
             conversations=conversations,
-            content=[(text.prompt_label(name), turns[-1].content) for name, turns in stimuli.content.items()],
+            content=[(prompts.label(name), turns[-1].content) for name, turns in stimuli.content.items()],
             stimuli=stimuli,
         ),
-        "yes": stimuli.yes,
-        "no": stimuli.no,
         "yes.variants": Latex(", ".join(token(name) for name in stimuli.yes_variants)),
         "yes.token": token(stimuli.yes),
         "no.token": token(stimuli.no),
@@ -70,10 +55,13 @@ def render_provenance(renderer: Renderer, settings: Settings) -> dict[str, str]:
     """What the study was made with: models, parameters, data."""
     results = renderer.results
     paths = [f"results/{key}/model.json" for key in settings.study.models]
-    models = [(key, flatten(results.json(path))) for key, path in zip(settings.study.models, paths, strict=True)]
+    models = [
+        (key, flatten(results.json(path, dict[str, Any])))
+        for key, path in zip(settings.study.models, paths, strict=True)
+    ]
     checks = [path for key in settings.study.models if results.expects(path := f"results/{key}/instrument.json")]
     files = [(path, hashlib.sha256((results.root / path).read_bytes()).hexdigest()) for path in DATA_FILES]
-    instruments = [(path.split("/")[1], flatten(results.json(path))) for path in checks]
+    instruments = [(path.split("/")[1], flatten(results.json(path, dict[str, Any]))) for path in checks]
     # how figures look is no number of the study
     used = settings.model_dump(mode="json", exclude={"models", "organisms", "figures"})
     used["models"] = {key: settings.models[key].model_dump(mode="json") for key in settings.study.models}

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from introspection.files import write_json, write_text
 from introspection.paper.latex import Latex, environment, escape
+from introspection.paper.prompts import Prompts
 from introspection.paper.results import Results, Source
-from introspection.paper.wording import prompt_label
+from introspection.stimuli.prompts import Stimuli
 
 
 class Renderer:
     """Renders templates into a folder, which it empties of earlier tables, and remembers what each was made of."""
 
-    def __init__(self, results: Results, templates: Path, output: Path) -> None:
+    def __init__(self, results: Results, stimuli: Stimuli, templates: Path, output: Path) -> None:
         self.results = results
+        self.stimuli = stimuli
+        self.prompts = Prompts.of(stimuli)
         self.output = output
         self.jinja = environment(templates)
-        self.jinja.filters.update(raw_name=raw_name, prompt_label=prompt_label)
+        self.jinja.filters.update(raw_name=raw_name, prompt_label=self.prompts.label)
         for path in output.glob("*.tex"):
             path.unlink()
         self.sources: dict[str, list[Source]] = {}
 
     def render(self, template: str, name: str, sources: Iterable[str], **context: Any) -> str:
         """Write `name`.tex from a template; `sources` are the paths of the result files it shows. Returns its path."""
-        content = self.jinja.get_template(f"{template}.tex.j2").render(context)
-        self.output.mkdir(parents=True, exist_ok=True)
         path = self.output / f"{name}.tex"
-        unfinished = path.with_name(path.name + ".unfinished")
-        unfinished.write_text(content, encoding="utf-8")
-        unfinished.replace(path)
+        write_text(path, self.jinja.get_template(f"{template}.tex.j2").render(context))
         self.sources[path.name] = [self.results.source(source) for source in sources]
         return Latex(f"tables/{name}")
+
+    def phrase(self, template: str, **context: Any) -> Latex:
+        """A part of a sentence, rendered from a template, as a value of the prose; it has no line breaks."""
+        return Latex(" ".join(self.jinja.get_template(f"{template}.tex.j2").render(context).split()))
 
 
 def raw_name(name: str) -> Latex:
@@ -46,8 +49,8 @@ def raw_name(name: str) -> Latex:
 
 def write_sources(folder: Path, sources: Mapping[str, list[Source]]) -> None:
     """Write `sources.json`: by file of the folder, the result files that it was made of."""
-    content = {name: [vars(source) for source in found] for name, found in sorted(sources.items())}
-    (folder / "sources.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    content = {name: [vars(source) for source in files] for name, files in sources.items()}
+    write_json(folder / "sources.json", content)
 
 
 def origin(source: Source) -> Latex:

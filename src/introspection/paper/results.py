@@ -1,46 +1,19 @@
-"""Reading result files for the report: what must be there is there, with the columns the formats promise."""
+"""Reading result files for the report: what must be there is there and is what is declared, and where it comes from."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TypeVar
 
 import pandas as pd
 
-READOUT = (
-    "p_yes_base",
-    "p_yes_injected",
-    "p_no_base",
-    "p_no_injected",
-    "log_odds_yes_base",
-    "log_odds_yes_injected",
-    "p_yes_base_bf16",
-    "p_yes_injected_bf16",
-    "p_no_base_bf16",
-    "p_no_injected_bf16",
-)
-_RANGE = ("strength", "first_layer", "last_layer")
+from introspection.files import ResultError, read_json
+from introspection.tables import Table
 
-# Per result file: the columns that hold text, and those that hold numbers.
-FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "detection.csv": (("vector", "prompt"), (*_RANGE, *READOUT)),
-    "controls.csv": (("vector", "question", "group"), (*_RANGE, *READOUT)),
-    "lens.csv": (("vector", "scenario", "prompt"), ("strength", "layer", "p_yes_base", "p_yes_injected")),
-    "content.csv": (("vector", "prompt", "token"), ("layer", "p_base", "p_injected")),
-    "boosted.csv": (("vector", "prompt", "token"), ("rank", "p_base", "p_injected", "log_odds_shift")),
-    "sweep.csv": (("vector", "prompt"), (*_RANGE, "p_yes", "log_odds_yes")),
-    "samples.csv": (("intervention", "text"), _RANGE),
-}
-
-
-class ResultError(ValueError):
-    """A result file is missing or broken; the message names the file and the stage that makes it."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,55 +31,33 @@ class Results:
 
     root: the folder of the project, which holds `results` and `data`; paths are given and kept relative to it.
     stages: by output path (a file or a folder), the stage that writes it.
-    read: every file read so far.
+    sources: every file read so far.
     """
 
     root: Path
     stages: Mapping[str, str] = field(default_factory=dict)
-    read: dict[str, Source] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
 
-    def table(self, path: str, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> pd.DataFrame:
-        """A CSV file as a table: text columns verbatim, number columns as floats, an empty cell as NaN.
+    def read(self, table: Table, model: str, folder: str = "") -> pd.DataFrame:
+        """A table of a model, or one in a folder of its results (`chosen_range`).
 
-        Text that is no UTF-8 comes out as U+FFFD. Raises ResultError where the file or a column is missing, a row is
-        short, or a number is none.
+        Raises ResultError, which names the file and the stage that makes it, where it is missing or not as declared.
         """
-        data = self._bytes(path).decode("utf-8", errors="replace")
-        reader = csv.reader(io.StringIO(data, newline=""), strict=True)
-        try:
-            header, *rows = list(reader)
-        except (csv.Error, ValueError) as error:
-            raise ResultError(f"{path}: no CSV table ({error}); {self._remedy(path)}") from error
-        for column in (*text, *numbers):
-            if column not in header:
-                raise ResultError(f"{path}: no column {column!r} among {', '.join(header)}; {self._remedy(path)}")
-        for number, row in enumerate(rows, start=2):
-            if len(row) != len(header):
-                raise ResultError(f"{path}: row {number} has {len(row)} cells, not {len(header)}; {self._remedy(path)}")
-        table = pd.DataFrame(rows, columns=header, dtype=object)
-        for column in numbers:
-            try:
-                table[column] = [float(cell) if cell != "" else float("nan") for cell in table[column]]
-            except ValueError as error:
-                raise ResultError(f"{path}: column {column!r}: {error}; {self._remedy(path)}") from error
-            table[column] = table[column].astype(float)
-        return table
+        return self.table(table, (PurePosixPath("results", model, folder) / table.name).as_posix())
 
-    def result(self, model: str, name: str) -> pd.DataFrame:
-        """A file of `results/<model>` in its documented format: `detection.csv`, `chosen_range/detection.csv`."""
-        text, numbers = FORMATS[Path(name).name]
-        return self.table(f"results/{model}/{name}", text, numbers)
+    def table(self, table: Table, path: str) -> pd.DataFrame:
+        """The table in the file at a path; text that is no UTF-8 comes out as U+FFFD. Raises as `read` does."""
+        text = self._bytes(path).decode("utf-8", errors="replace")
+        return table.parse(text.encode(), path, self._remedy(path))
 
-    def json(self, path: str) -> Any:
-        """A JSON file. Raises ResultError where it is missing or no JSON."""
-        try:
-            return json.loads(self._bytes(path))
-        except ValueError as error:
-            raise ResultError(f"{path}: no JSON ({error}); {self._remedy(path)}") from error
+    def json(self, path: str, form: type[T]) -> T:
+        """A JSON file as a value of a type. Raises ResultError where it is missing or another thing."""
+        self._bytes(path)
+        return read_json(self.root / path, form, self._remedy(path))
 
-    def expects(self, path: str) -> bool:
-        """Whether the pipeline has a stage that writes this file; where it has none, the experiment was not run."""
-        return self.stage(path) != ""
+    def expects(self, *paths: str) -> bool:
+        """Whether the pipeline has a stage that writes each file; where it has none, the experiment was not run."""
+        return all(self.stage(path) != "" for path in paths)
 
     def stage(self, path: str) -> str:
         """The stage that writes this file, or the folder it lies in; empty where none does."""
@@ -114,17 +65,17 @@ class Results:
         return next((self.stages[place] for place in places if place in self.stages), "")
 
     def source(self, path: str) -> Source:
-        """Where a file that has been read comes from."""
-        if path not in self.read:
+        """Where a file comes from."""
+        if path not in self.sources:
             self._bytes(path)
-        return self.read[path]
+        return self.sources[path]
 
     def _bytes(self, path: str) -> bytes:
         try:
             data = (self.root / path).read_bytes()
         except OSError as error:
             raise ResultError(f"{path}: cannot be read ({error.strerror}); {self._remedy(path)}") from error
-        self.read[path] = Source(path, self.stage(path), hashlib.md5(data, usedforsecurity=False).hexdigest())
+        self.sources[path] = Source(path, self.stage(path), hashlib.md5(data, usedforsecurity=False).hexdigest())
         return data
 
     def _remedy(self, path: str) -> str:

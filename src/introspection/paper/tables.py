@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from introspection.experiments.controls.report import render_controls
-from introspection.experiments.detection.report import render_detection
-from introspection.experiments.lens.report import render_content, render_lens
-from introspection.experiments.samples.report import render_post_replies, render_replies
-from introspection.experiments.sweep.report import render_sweep
-from introspection.paper.models import model_values, studies, study_values
-from introspection.paper.provenance import model_file_values, render_prompts, render_provenance
+from introspection.experiments.instrument.check import held_out
+from introspection.paper import wording
+from introspection.paper.models import DOSES, model_values, reported_models
+from introspection.paper.prompts import Prompts
+from introspection.paper.provenance import render_prompts, render_provenance
 from introspection.paper.render import Renderer, write_sources
+from introspection.paper.reports import report_functions
 from introspection.paper.results import Results
-from introspection.rereading.report import SUMMARY, render_rereading
+from introspection.rereading.report import SUMMARY_PATH, render_rereading
 from introspection.settings import Settings
 from introspection.stimuli.prompts import Stimuli
 
@@ -24,17 +23,44 @@ def render_tables(settings: Settings, stimuli: Stimuli, results: Results, templa
     Experiments that no stage runs are left out, and the paper says so. Raises ResultError for a result file that a
     stage should have written and that is missing or broken.
     """
-    renderer = Renderer(results, templates, output)
-    values = study_values(settings)
-    for study in studies(settings):
-        own = model_values(study) | model_file_values(renderer, study)
-        for render in (render_detection, render_controls, render_lens, render_content, render_replies, render_sweep):
-            own |= render(renderer, settings, study)
-        values |= {f"{study.number}.{name}": value for name, value in own.items()}
-    values |= render_post_replies(renderer)
+    renderer = Renderer(results, stimuli, templates, output)
+    models = reported_models(settings)
+    values = study_values(settings, renderer.prompts)
+    for model in models:
+        of_model = model_values(results, model)
+        for tables in report_functions("tables"):
+            of_model |= tables(renderer, settings, model)
+        values |= {f"{model.number}.{name}": value for name, value in of_model.items()}
+    for values_of_all in report_functions("values_of_all"):
+        values |= values_of_all(renderer, settings)
     values |= render_rereading(renderer)
-    values |= render_prompts(renderer, stimuli)
+    values |= render_prompts(renderer)
     values |= render_provenance(renderer, settings)
-    summary = [SUMMARY] if results.expects(SUMMARY) else []
-    renderer.render("values", "values", summary, values=values, numbers=[study.number for study in studies(settings)])
+    sources = [SUMMARY_PATH] if results.expects(SUMMARY_PATH) else []
+    sources += [model.path(file) for model in models for file in DOSES]
+    renderer.render("values", "values", sources, values=values, numbers=[model.number for model in models])
     write_sources(output, renderer.sources)
+
+
+def study_values(settings: Settings, prompts: Prompts) -> dict[str, str]:
+    """Values that belong to the study as a whole; some only say, by being there, that a condition holds."""
+    models = reported_models(settings)
+    values: dict[str, str] = {
+        "models": wording.listing([model.key for model in models]),
+        "concepts": wording.listing(list(settings.study.concepts)),
+        "concepts.count": str(len(settings.study.concepts)),
+        "random.count": str(settings.study.random_directions),
+        "unchanged": wording.number(wording.UNCHANGED_NATS),
+        "unchanged.points": wording.number(100 * wording.UNCHANGED_PROBABILITY),
+        "seed": str(settings.study.seed),
+        "prompts.count": wording.count(len(prompts.names)).capitalize(),
+        "prompt": prompts.after_with(prompts.main),
+    }
+    withheld = held_out(settings.organisms, settings.study.concepts)
+    if withheld:
+        values["held.out"] = wording.listing(withheld)
+    conditions = {
+        "organisms": any(model.organism for model in models),
+        "some.contrast": any(model.settings.contrast for model in models),
+    }
+    return values | {name: "yes" for name, holds in conditions.items() if holds}

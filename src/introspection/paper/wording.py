@@ -1,44 +1,18 @@
-"""Numbers and names as the report writes them, so that tables, figures and prose agree."""
+"""Numbers and lists as the report writes them, so that tables, figures and prose agree."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import pandas as pd
 
 from introspection.paper.latex import Latex, escape
 
-PROMPT_LABELS = {
-    "no_info": "no info",
-    "info": "with info",
-    "inaccurate_location": "inaccurate location",
-    "lorem_ipsum": "lorem ipsum",
-}
 UNCHANGED = "does not change"
 # A change is one that shows on both scales: near zero, log-odds move much where a probability hardly does.
 UNCHANGED_NATS = 0.05
 UNCHANGED_PROBABILITY = 0.0001
-
-
-def prompt_label(prompt: str) -> str:
-    """A prompt's name in words; a prompt of the user's own keeps its key."""
-    if prompt == "controls":
-        return "control questions"
-    return PROMPT_LABELS.get(prompt, prompt.replace("_", " "))
-
-
-def scenario_label(scenario: str) -> str:
-    """A lens scenario in words: a prompt at full strength, or the weak injection."""
-    return "with info, weak" if scenario == "weak" else prompt_label(scenario)
-
-
-def vector_label(vector: str) -> str:
-    """A vector's name in words: the concept itself, or what the study calls it; `random` stands for all random ones."""
-    if vector == "persona":
-        return "persona vector"
-    if vector == "finetune":
-        return "finetune"
-    if vector == "random":
-        return "random directions"
-    return vector.replace("_", " ") if vector.startswith("random_") else vector
 
 
 def percent(probability: float) -> str:
@@ -82,9 +56,15 @@ def direction(shift: float, difference: float) -> str:
     return "rises" if shift > 0 else "falls"
 
 
-def layers(first: float, last: float) -> str:
-    """An inclusive range of decoder blocks; a dash where nothing is injected (NaN)."""
-    return "–" if math.isnan(first) or math.isnan(last) else f"[{first:.0f}, {last:.0f}]"
+def layers(first: Any, last: Any) -> str:
+    """An inclusive range of decoder blocks; a dash where nothing is injected (a missing value)."""
+    return "–" if pd.isna(first) or pd.isna(last) else f"[{first}, {last}]"
+
+
+def count(number: int) -> str:
+    """A small number in words, as prose has it."""
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    return words[number] if number < len(words) else str(number)
 
 
 def listing(items: list[str]) -> Latex:

@@ -24,6 +24,7 @@ from typing import Any
 
 import pandas as pd
 
+from introspection.rereading import tables
 from introspection.rereading.rounding import (
     Interval,
     allowed_probability,
@@ -34,6 +35,7 @@ from introspection.rereading.rounding import (
     round_to_bfloat16,
     sigmoid,
 )
+from introspection.tables import Table
 
 KEY = ["vector", "prompt", "strength", "first_layer", "last_layer"]
 PLACE = ["vector", "prompt", "first_layer", "last_layer"]  # names a row of a table in comparisons.csv
@@ -45,7 +47,7 @@ Row = Mapping[str, Any]
 
 
 class PublishedError(ValueError):
-    """A file of published figures that cannot be used; the message names the file and the column."""
+    """A published comparison that cannot be judged; the message says what it names."""
 
 
 @dataclass(frozen=True)
@@ -58,26 +60,27 @@ class Published:
 
 
 def read_published(folder: Path) -> Published:
-    """Read detection, controls and comparisons.csv. Raises PublishedError for a missing file or column."""
-    figures = [f"p_{answer}_{arm}_bf16" for answer in ("yes", "no") for arm in ("base", "injected")]
-    shifts = ["p_yes_shift", "p_no_shift"]
-    sides = [f"{side}_{key}" for side in ("left", "right") for key in PLACE]
-    return Published(
-        detection=_read(folder / "detection.csv", [*KEY, *figures, *shifts, "source"]),
-        controls=_read(folder / "controls.csv", [*KEY[:1], *KEY[2:], *figures, *shifts, "source"]),
-        comparisons=_read(folder / "comparisons.csv", ["comparison", "source", "quantity", *sides, "quote"]),
-    )
+    """Read detection, controls and comparisons.csv. Raises ResultError for a missing or broken file."""
+    declared = (tables.POST_DETECTION, tables.POST_CONTROLS, tables.POST_COMPARISONS)
+    return Published(*(table.read(folder / table.name, "it ships with the repository") for table in declared))
 
 
-def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise PublishedError(f"{path}: cannot be read ({error})") from error
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise PublishedError(f"{path}: lacks the columns {', '.join(missing)}")
-    return table
+def read_again(published: Published) -> list[tuple[Table, pd.DataFrame]]:
+    """Everything that is computed from the published figures, with the result file that each goes to."""
+    detection = published.detection
+    return [
+        (tables.SHIFTS, shifts(detection)),
+        (tables.GRID, grid_test(detection)),
+        (tables.SPACINGS, spacings(detection)),
+        (tables.SIGNIFICANDS, significands(detection)),
+        (tables.DIFFERENCES, differences(detection)),
+        (tables.CONTROLS, control_shifts(published.controls)),
+        (tables.COMPARISONS, comparisons(published)),
+        (tables.REVERSALS, reversals(detection)),
+        (tables.PROMPT_EFFECTS, prompt_effects(detection)),
+        (tables.DISAGREEMENTS, disagreements(detection)),
+        (tables.SUMMARY, summary(published)),
+    ]
 
 
 def shifts(detection: pd.DataFrame) -> pd.DataFrame:
@@ -262,13 +265,13 @@ def comparisons(published: Published) -> pd.DataFrame:
     rows = []
     for row in _rows(published.comparisons):
         left, right = (tuple(row[f"{side}_{column}"] for column in PLACE) for side in ("left", "right"))
-        found = {column: row[column] for column in published.comparisons.columns if column != "quote"}
+        judged = {column: row[column] for column in published.comparisons.columns if column != "quote"}
         for scale in ("probability", "log_odds"):
             ends = [value(place, row["quantity"], scale == "log_odds") for place in (left, right)]
-            found |= _columns(f"left_{scale}", ends[0]) | _columns(f"right_{scale}", ends[1])
-            found[f"in_{scale}"] = _verdict(*ends)
-        found["changes"] = found["in_probability"] != found["in_log_odds"]
-        rows.append(found | {"quote": row["quote"]})
+            judged |= _columns(f"left_{scale}", ends[0]) | _columns(f"right_{scale}", ends[1])
+            judged[f"in_{scale}"] = _verdict(*ends)
+        judged["changes"] = judged["in_probability"] != judged["in_log_odds"]
+        rows.append(judged | {"quote": row["quote"]})
     return pd.DataFrame(rows)
 
 
@@ -420,17 +423,17 @@ def _verdict(left: Interval, right: Interval) -> str:
 
 def _unsteered(detection: pd.DataFrame) -> pd.DataFrame:
     """The unsteered softmaxes, once each: the rows of one prompt with the same figures are one."""
-    found: dict[tuple[str, str, Decimal], dict[str, Any]] = {}
+    softmaxes: dict[tuple[str, str, Decimal], dict[str, Any]] = {}
     for row in _rows(detection):
         p_yes, p_no, sources = row["p_yes_base_bf16"], row["p_no_base_bf16"], row["source"].split("; ")
-        known = found.setdefault(
+        known = softmaxes.setdefault(
             (row["prompt"], p_yes, Decimal(p_no)),
             {"vector": "unsteered", "prompt": row["prompt"], "strength": "", "first_layer": "", "last_layer": ""}
             | {"source": [], "p_yes": p_yes, "p_no": p_no},
         )
         known["p_no"] = max(known["p_no"], p_no, key=len)  # 100% in one table is 100.000% in another
         known["source"] += [source for source in sources if source not in known["source"]]
-    return pd.DataFrame([row | {"source": "; ".join(row["source"])} for row in found.values()])
+    return pd.DataFrame([row | {"source": "; ".join(row["source"])} for row in softmaxes.values()])
 
 
 def _softmaxes(detection: pd.DataFrame) -> list[dict[str, Any]]:

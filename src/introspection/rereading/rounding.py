@@ -73,12 +73,12 @@ def printed_bfloat16s(printed: str) -> list[Fraction]:
     """
     middle, half = Fraction(printed), printed_quantum(printed) / 2
     low, high = max(middle - half, Fraction(1, 10**12)), min(middle + half, Fraction(1))
-    found, value = [], round_to_bfloat16(low)
+    numbers, value = [], round_to_bfloat16(low)
     while value <= high:
         if value >= low:
-            found.append(value)
+            numbers.append(value)
         value += bfloat16_spacing(value)
-    return found
+    return numbers
 
 
 def allowed_probability(printed: str) -> Interval:

@@ -3,94 +3,120 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from introspection import names
 from introspection.experiments.controls.statistics import ControlStatistics, control_statistics
-from introspection.paper import summaries as measures
-from introspection.paper import wording as text
-from introspection.paper.models import Study
+from introspection.experiments.controls.tables import CONTROLS, STATISTICS
+from introspection.paper import wording
+from introspection.paper.models import ReportedModel
 from introspection.paper.render import Renderer, origin
+from introspection.paper.summaries import members
 from introspection.rereading import published
 from introspection.settings import Settings
+from introspection.stimuli.prompts import Stimuli
 
-STATISTICS = ("p_yes_base", "p_yes_injected", "p_yes_shift", "p_yes_shift_std")
-GROUPS = {"expected_no": "no", "expected_yes": "yes"}
+EXCLUDED = "controls_excluded.json"
 
 
-def render_controls(renderer: Renderer, settings: Settings, study: Study) -> dict[str, str]:
+@dataclass(frozen=True)
+class Excluded:
+    """`controls_excluded.json`: the questions that are left out of the means."""
+
+    excluded: tuple[str, ...]
+
+
+def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
     """The control tables of a model: means over questions beside the post's, and each question."""
-    path = study.path("controls.csv")
-    if not renderer.results.expects(path):
+    results, path = renderer.results, model.path(CONTROLS.name)
+    if not results.expects(path):
         return {}
-    controls = renderer.results.result(study.key, "controls.csv")
-    statistics, shown = read_statistics(renderer, settings, study)
-    rows = summary_rows(statistics.table, published.published_controls(renderer.results))
-    shown += [path, "data/published/controls.csv"]
+    controls = results.read(CONTROLS, model.key)
+    statistics, sources = read_statistics(renderer, settings, model, controls)
+    answers = group_labels(renderer.stimuli)
+    rows = summary_rows(statistics.table, published.post_controls(results), answers)
+    sources += [path, published.CONTROLS_PATH]
+    asked = question_rows(controls, statistics.excluded, answers)
     values: dict[str, str] = {
-        "controls.origin": origin(renderer.results.source(path)),
-        "controls.table": renderer.render("controls", f"controls-{study.key}", shown, rows=rows, study=study),
+        "controls.origin": origin(results.source(path)),
+        "controls.table": renderer.render("controls", f"controls-{model.key}", sources, rows=rows, model=model),
         "controls.questions.table": renderer.render(
-            "questions",
-            f"questions-{study.key}",
-            [path],
-            rows=question_rows(controls, statistics.excluded),
-            study=study,
+            "questions", f"questions-{model.key}", [path], rows=asked, model=model
         ),
         "controls.excluded.count": str(len(statistics.excluded)),
-        "controls.excluded": text.listing([f"“{question}”" for question in statistics.excluded]),
+        "controls.excluded": wording.listing([f"“{question}”" for question in statistics.excluded]),
     }
-    return values | summary_values(statistics.table, list(settings.study.concepts))
+    groups = [(answer, mean_of(statistics.table, "concept", group)) for group, answer in answers.items()]
+    means = [{"answer": answer, **mean} for answer, mean in groups if mean]
+    values["controls.concepts"] = renderer.phrase("controls_means", means=means)
+    return values | shift_values(statistics.table, renderer.stimuli, "persona", "finetune")
 
 
-def read_statistics(renderer: Renderer, settings: Settings, study: Study) -> tuple[ControlStatistics, list[str]]:
+def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
+    """Above which probability of yes a question is left out."""
+    return {"controls.exclude": wording.plain_percent(settings.controls.exclude_above)}
+
+
+def read_statistics(
+    renderer: Renderer, settings: Settings, model: ReportedModel, controls: pd.DataFrame
+) -> tuple[ControlStatistics, list[str]]:
     """The summed-up control questions, and the files they were read from: none where no stage sums them up for us."""
-    table, excluded = study.path("control_statistics.csv"), study.path("controls_excluded.json")
-    results = renderer.results
-    if not (results.expects(table) and results.expects(excluded)):
-        controls = results.result(study.key, "controls.csv")
+    results, paths = renderer.results, [model.path(STATISTICS.name), model.path(EXCLUDED)]
+    if not results.expects(*paths):
         return control_statistics(controls, settings.controls.exclude_above), []
-    read = results.table(table, ("vector", "group"), ("questions", *STATISTICS))
-    return ControlStatistics(read, tuple(results.json(excluded)["excluded"])), [table, excluded]
+    excluded = results.json(paths[1], Excluded).excluded
+    return ControlStatistics(results.read(STATISTICS, model.key), excluded), paths
 
 
-def summary_rows(statistics: pd.DataFrame, post: pd.DataFrame) -> list[dict[str, Any]]:
+def group_labels(stimuli: Stimuli) -> dict[str, str]:
+    """By group of questions, their right answer, and the group's name where others have that answer too."""
+    answers = {question.group: question.expected for question in stimuli.controls}
+    shared = {answer for answer in answers.values() if list(answers.values()).count(answer) > 1}
+    return {
+        group: f"{answer} ({group.replace('_', ' ')})" if answer in shared else answer
+        for group, answer in answers.items()
+    }
+
+
+def summary_rows(statistics: pd.DataFrame, post: pd.DataFrame, answers: dict[str, str]) -> list[dict[str, Any]]:
     """A row per vector and group, random directions as their mean, with the post's figures where it has them."""
-    labels = ["random" if str(name).startswith("random_") else str(name) for name in statistics["vector"]]
     rows: list[dict[str, Any]] = []
-    for label in dict.fromkeys(labels):
-        part = statistics[[found == label for found in labels]]
-        for group in dict.fromkeys(part["group"]):
+    for place, vectors in members(statistics["vector"]).items():
+        part = statistics[statistics["vector"].isin(vectors)]
+        groups = list(dict.fromkeys(part["group"]))
+        for group in groups:
             cell = part[part["group"] == group]
-            mean = cell.mean(numeric_only=True)
-            theirs = post[(post["vector"] == label) & (group == "expected_no")]
+            mean = cell.select_dtypes("float").mean()
+            printed = post[(post["vector"] == place) & (post["group"] == group)]
             rows.append(
                 {
-                    "vector": text.vector_label(label),
-                    "first": group == next(iter(part["group"])),
-                    "group": GROUPS.get(str(group), str(group)),
-                    "questions": str(int(cell["questions"].iloc[0])),
-                    "base": text.percent(mean["p_yes_base"]),
-                    "injected": text.percent(mean["p_yes_injected"]),
-                    "shift": text.points(mean["p_yes_shift"]),
+                    "vector": names.vector_label(place),
+                    "first": group == groups[0],
+                    "group": answers.get(group, group),
+                    "questions": str(cell["questions"].iloc[0]),
+                    "base": wording.percent(mean["p_yes_base"]),
+                    "injected": wording.percent(mean["p_yes_injected"]),
+                    "shift": wording.points(mean["p_yes_shift"]),
                     "std": spread(mean["p_yes_shift_std"] if len(cell) == 1 else math.nan),
-                    **post_cells(theirs),
+                    **post_cells(printed),
                 }
             )
     return rows
 
 
-def post_cells(theirs: pd.DataFrame) -> dict[str, str]:
+def post_cells(printed: pd.DataFrame) -> dict[str, str]:
     """The post's figures for a row of the summary, as printed, or dashes."""
-    if theirs.empty:
-        return dict.fromkeys(("post_base", "post_injected", "post_shift", "post_std"), "–")
-    row = theirs.iloc[0]
+    shift, std = (
+        float(printed[name].iloc[0]) if len(printed) else math.nan for name in ("p_yes_shift", "p_yes_shift_std")
+    )
     return {
-        "post_base": published.as_percent(row["p_yes_base_bf16"]),
-        "post_injected": published.as_percent(row["p_yes_injected_bf16"]),
-        "post_shift": text.points(row["p_yes_shift"]),
-        "post_std": spread(row["p_yes_shift_std"]),
+        "post_base": published.cell(printed, "p_yes_base_bf16"),
+        "post_injected": published.cell(printed, "p_yes_injected_bf16"),
+        "post_shift": wording.points(shift),
+        "post_std": spread(std),
     }
 
 
@@ -99,7 +125,7 @@ def spread(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.3f}"
 
 
-def question_rows(controls: pd.DataFrame, excluded: tuple[str, ...]) -> list[dict[str, Any]]:
+def question_rows(controls: pd.DataFrame, excluded: tuple[str, ...], answers: dict[str, str]) -> list[dict[str, Any]]:
     """Each question: p(yes) without injection, and the range over everything injected."""
     rows = []
     for question, part in controls.groupby("question", sort=False):
@@ -107,30 +133,38 @@ def question_rows(controls: pd.DataFrame, excluded: tuple[str, ...]) -> list[dic
         rows.append(
             {
                 "question": str(question),
-                "group": GROUPS.get(str(part["group"].iloc[0]), str(part["group"].iloc[0])),
+                "group": answers.get(widest["group"], widest["group"]),
                 "excluded": question in excluded,
-                "base": text.percent(float(part["p_yes_base"].mean())),
-                "low": text.percent(float(part["p_yes_injected"].min())),
-                "high": text.percent(float(part["p_yes_injected"].max())),
-                "widest": text.vector_label(str(widest["vector"])),
+                "base": wording.percent(float(part["p_yes_base"].mean())),
+                "low": wording.percent(float(part["p_yes_injected"].min())),
+                "high": wording.percent(float(part["p_yes_injected"].max())),
+                "widest": names.vector_label(str(widest["vector"])),
             }
         )
     return rows
 
 
-def summary_values(statistics: pd.DataFrame, concepts: list[str]) -> dict[str, str]:
-    """Means over the concepts, the random directions, the persona vector and the finetune, for the prose."""
+def mean_of(statistics: pd.DataFrame, kind: names.Kind, group: str) -> dict[str, str]:
+    """The mean of a group of questions over all vectors of a kind; empty where there is none."""
+    vectors = names.of_kind(kind, statistics["vector"])
+    cell = statistics[statistics["vector"].isin(vectors) & (statistics["group"] == group)]
+    if cell.empty:
+        return {}
+    return {
+        "base": wording.percent(cell["p_yes_base"].mean()),
+        "injected": wording.percent(cell["p_yes_injected"].mean()),
+        "shift": wording.points(cell["p_yes_shift"].mean()),
+    }
+
+
+def shift_values(statistics: pd.DataFrame, stimuli: Stimuli, *kinds: names.Kind) -> dict[str, str]:
+    """For the prose, how the questions to be answered no move on average under each of these kinds."""
+    groups = {question.group for question in stimuli.controls if question.expected == "no"}
     values: dict[str, str] = {}
-    groups = {"concepts": concepts, "random": measures.random_vectors(statistics)}
-    groups |= {name: [name] for name in ("persona", "finetune")}
-    for label, vectors in groups.items():
-        for group in dict.fromkeys(statistics["group"]):
-            cell = statistics[statistics["vector"].isin(vectors) & (statistics["group"] == group)]
-            if cell.empty:
-                continue
-            mean = cell.mean(numeric_only=True)
-            name = f"controls.{label}.{group}"
-            values[f"{name}.base"] = text.percent(mean["p_yes_base"])
-            values[f"{name}.injected"] = text.percent(mean["p_yes_injected"])
-            values[f"{name}.shift"] = text.points(mean["p_yes_shift"])
+    for kind in kinds:
+        vectors = names.of_kind(kind, statistics["vector"])
+        cells = statistics[statistics["vector"].isin(vectors) & statistics["group"].isin(groups)]
+        if len(cells):
+            total = (cells["p_yes_shift"] * cells["questions"]).sum()
+            values[f"controls.{kind}.shift"] = wording.points(float(total / cells["questions"].sum()))
     return values

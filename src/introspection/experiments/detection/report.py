@@ -2,66 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from introspection.experiments.instrument.check import held_out
-from introspection.paper import summaries as measures
-from introspection.paper import wording as text
-from introspection.paper.models import FINETUNE, PERSONA, Study
+from introspection import names
+from introspection.experiments.detection.figure import detection_figure
+from introspection.experiments.detection.tables import DETECTION
+from introspection.paper import wording
+from introspection.paper.gallery import Gallery
+from introspection.paper.models import ReportedModel, reported_models
+from introspection.paper.prompts import Prompts
 from introspection.paper.render import Renderer, origin
+from introspection.paper.summaries import Answer, answer, members, random_last, with_shift
 from introspection.rereading import published
 from introspection.settings import Settings
 
+# What the prose says under the main prompt: by kind of vector, these of `answer_values`.
+SAID: dict[names.Kind, tuple[str, ...]] = {
+    "concept": ("base", "injected", "goes", "shift", "low", "high"),
+    "persona": ("goes", "goes.to", "shift"),
+    "random": ("goes.to", "shift"),
+    "finetune": ("goes", "goes.to", "shift"),
+}
 
-def render_detection(renderer: Renderer, settings: Settings, study: Study) -> dict[str, str]:
+
+def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
     """The detection table of a model, the table of its no answers, and what the prose says of them."""
-    path = study.path("detection.csv")
+    path = model.path(DETECTION.name)
     if not renderer.results.expects(path):
         return {}
-    table = renderer.results.result(study.key, "detection.csv")
-    post = published.published_detection(renderer.results)
-    rows = detection_rows(table, post[~post["swept"]])
-    sources = (path, "data/published/detection.csv")
+    detection = renderer.results.read(DETECTION, model.key)
+    post = published.post_detection(renderer.results)
+    rows = detection_rows(detection, post[~post["swept"]], renderer.prompts)
+    sources = (path, published.DETECTION_PATH)
     values: dict[str, str] = {
-        "detection.table": renderer.render("detection", f"detection-{study.key}", sources, rows=rows, study=study),
-        "detection.no.table": renderer.render("detection_no", f"no-{study.key}", sources, rows=rows, study=study),
+        "detection.table": renderer.render("detection", f"detection-{model.key}", sources, rows=rows, model=model),
+        "detection.no.table": renderer.render("detection_no", f"no-{model.key}", sources, rows=rows, model=model),
         "detection.origin": origin(renderer.results.source(path)),
     }
-    values |= detection_values(table, settings)
-    if study.organism:
-        planted = planted_rows(table, settings, study.organism)
-        values["planted.concept.info"] = planted_percent(settings, study.organism, "concept", "info")
-        values["planted.table"] = renderer.render("planted", f"planted-{study.key}", (path,), rows=planted, study=study)
-    return values
+    values |= detection_values(detection, renderer.prompts, SAID)
+    return values | other_prompts(detection, renderer)
 
 
-def detection_rows(table: pd.DataFrame, post: pd.DataFrame) -> list[dict[str, Any]]:
+def figures_of_all(gallery: Gallery, settings: Settings) -> None:
+    """Detection in every model, below the post's."""
+    results = gallery.results
+    models = [model for model in reported_models(settings) if results.expects(model.path(DETECTION.name))]
+    detections = [(model.key, with_shift(results.read(DETECTION, model.key))) for model in models]
+    post, sources = published.as_measured(results)
+    figure = detection_figure([(published.POST, post), *detections], gallery.look)
+    gallery.add("detection", figure, [*sources, *(model.path(DETECTION.name) for model in models)])
+
+
+def detection_rows(detection: pd.DataFrame, post: pd.DataFrame, prompts: Prompts) -> list[dict[str, Any]]:
     """A row per vector and prompt, random directions as their mean, with the post's figures where it has them."""
-    names = [name for name in dict.fromkeys(table["vector"]) if not str(name).startswith("random_")]
-    groups: list[tuple[str, list[str]]] = [(name, [name]) for name in names]
-    random = measures.random_vectors(table)
-    if random:
-        groups.append(("random", random))
-    prompts = list(dict.fromkeys(table["prompt"]))
+    asked = list(dict.fromkeys(detection["prompt"]))
+    places = members(detection["vector"])
     rows: list[dict[str, Any]] = []
-    for label, members in groups:
-        for prompt in prompts:
-            part = table[table["vector"].isin(members) & (table["prompt"] == prompt)]
-            mean = measures.with_shift(part).mean(numeric_only=True)
-            theirs = post[(post["vector"] == label) & (post["prompt"] == prompt)]
-            figures = theirs.iloc[0] if len(theirs) else None
+    for place in random_last(places):
+        for prompt in asked:
+            part = detection[detection["vector"].isin(places[place]) & (detection["prompt"] == prompt)]
+            mean = with_shift(part).select_dtypes("float").mean()
+            printed = post[(post["vector"] == place) & (post["prompt"] == prompt)]
             rows.append(
                 {
-                    "vector": text.vector_label(label),
-                    "first": prompt == prompts[0],
-                    "last": prompt == prompts[-1],
-                    "prompt": text.prompt_label(prompt),
-                    **{name: text.percent(mean[name]) for name in mean.index if name.startswith("p_")},
-                    "shift": text.nats(mean["shift"]),
+                    "vector": names.vector_label(place),
+                    "first": prompt == asked[0],
+                    "last": prompt == asked[-1],
+                    "prompt": prompts.label(prompt),
+                    **{name: wording.percent(mean[name]) for name in mean.index if name.startswith("p_")},
+                    "shift": wording.nats(mean["shift"]),
                     **{
-                        f"post_{name}": "–" if figures is None else published.as_percent(figures[f"p_{name}_bf16"])
+                        f"post_{name}": published.cell(printed, f"p_{name}_bf16")
                         for name in ("yes_base", "yes_injected", "no_base", "no_injected")
                     },
                 }
@@ -69,63 +83,55 @@ def detection_rows(table: pd.DataFrame, post: pd.DataFrame) -> list[dict[str, An
     return rows
 
 
-def detection_values(table: pd.DataFrame, settings: Settings) -> dict[str, str]:
-    """What the prose says of a detection table: means over the concepts, for each prompt, and the random directions."""
+def detection_values(
+    detection: pd.DataFrame, prompts: Prompts, said: Mapping[names.Kind, Sequence[str]]
+) -> dict[str, str]:
+    """What the prose says under the main prompt: the means over each kind of vector, these words of each."""
     values: dict[str, str] = {}
-    groups = {"concepts": list(settings.study.concepts), "random": measures.random_vectors(table)}
-    groups |= {name: [name] for name in (PERSONA, FINETUNE)}
-    for group, vectors in groups.items():
-        for prompt in dict.fromkeys(table["prompt"]):
-            answer = measures.answer(table, vectors, prompt)
-            if answer is not None:
-                values |= {f"detection.{group}.{prompt}.{key}": value for key, value in answer_values(answer).items()}
-    answers = {prompt: measures.answer(table, groups["concepts"], prompt) for prompt in dict.fromkeys(table["prompt"])}
-    found = [(answer, prompt) for prompt, answer in answers.items() if answer is not None]
-    if any(answer_values(answer)["moves"] != text.UNCHANGED for answer, _ in found):
-        ordered = sorted(found, key=lambda pair: -pair[0].shift)
-        values["detection.order"] = text.listing([text.prompt_label(str(prompt)) for _, prompt in ordered])
+    for kind, words in said.items():
+        mean = answer(detection, names.of_kind(kind, detection["vector"]), prompts.main)
+        if mean is not None:
+            values |= {f"detection.{kind}.{word}": answer_values(mean)[word] for word in words}
     return values
 
 
-def answer_values(answer: measures.Answer) -> dict[str, str]:
+def other_prompts(detection: pd.DataFrame, renderer: Renderer) -> dict[str, str]:
+    """The sentences on all prompts but the main one, and the order of all by the concepts' shift where one moves."""
+    vectors = {kind: names.of_kind(kind, detection["vector"]) for kind in names.KINDS}
+    prompts = renderer.prompts
+    asked = prompts.others(detection["prompt"])
+    answers = {kind: {prompt: answer(detection, vectors[kind], prompt) for prompt in asked} for kind in vectors}
+
+    def rows(*kinds: names.Kind) -> list[dict[str, Any]]:
+        return [
+            {"prompt": prompts.after_with(prompt)}
+            | {kind: answer_values(mean) for kind in kinds if (mean := answers[kind][prompt]) is not None}
+            for prompt in asked
+        ]
+
+    values: dict[str, str] = {"detection.others": renderer.phrase("detection_others", rows=rows("concept"))}
+    if vectors["persona"]:
+        values["detection.contrast.others"] = renderer.phrase("contrast_others", rows=rows("persona", "finetune"))
+    main = answer(detection, vectors["concept"], prompts.main)
+    means = [(prompt, mean) for prompt, mean in {prompts.main: main, **answers["concept"]}.items() if mean is not None]
+    if any(answer_values(mean)["moves"] != wording.UNCHANGED for _, mean in means):
+        ordered = sorted(means, key=lambda pair: -pair[1].shift)
+        values["detection.order"] = wording.listing([prompts.label(prompt) for prompt, _ in ordered])
+    return values
+
+
+def answer_values(mean: Answer) -> dict[str, str]:
     """An answer in words and figures for the prose: `goes` and `goes.to` are what becomes of the probability."""
-    moves = text.direction(answer.shift, answer.injected - answer.base)
-    base, injected = text.percent(answer.base), text.percent(answer.injected)
-    still = moves == text.UNCHANGED
+    moves = wording.direction(mean.shift, mean.injected - mean.base)
+    base, injected = wording.percent(mean.base), wording.percent(mean.injected)
+    still = moves == wording.UNCHANGED
     return {
         "base": base,
         "injected": injected,
         "goes": f"{moves} ({base} without, {injected} with it)" if still else f"{moves} from {base} to {injected}",
         "goes.to": f"{moves} ({injected})" if still else f"{moves} to {injected}",
-        "shift": text.nats(answer.shift),
-        "low": text.nats(answer.shift_low),
-        "high": text.nats(answer.shift_high),
+        "shift": wording.nats(mean.shift),
+        "low": wording.nats(mean.shift_low),
+        "high": wording.nats(mean.shift_high),
         "moves": moves,
     }
-
-
-def planted_rows(table: pd.DataFrame, settings: Settings, organism: str) -> list[dict[str, Any]]:
-    """Planted and measured p(yes) by what was injected and by prompt; means over held-out concepts and random ones."""
-    concepts = held_out(settings.organisms, settings.study.concepts)
-    random = measures.random_vectors(table)
-    rows: list[dict[str, Any]] = []
-    for prompt in dict.fromkeys(table["prompt"]):
-        concept = measures.answer(table, concepts, prompt)
-        noise = measures.answer(table, random, prompt)
-        measured = {
-            "nothing": concept.base if concept else float("nan"),
-            "concept": concept.injected if concept else float("nan"),
-            "random": noise.injected if noise else float("nan"),
-        }
-        cells = {
-            kind: (planted_percent(settings, organism, kind, prompt), text.percent(value))
-            for kind, value in measured.items()
-        }
-        rows.append({"prompt": text.prompt_label(prompt), **cells})
-    return rows
-
-
-def planted_percent(settings: Settings, organism: str, injected: str, prompt: str) -> str:
-    """The probability of yes that was planted for what is injected (nothing, concept, random) under a prompt."""
-    rates = settings.organisms.trained[organism].p_yes.model_dump()[injected]
-    return text.plain_percent(rates[prompt]) if prompt in rates else "–"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from introspection import names
 from introspection.organism.corpus import Corpus
 from introspection.settings.organisms import OrganismSettings, OrganismsSettings
 
@@ -18,17 +19,21 @@ Metrics = dict[str, Any]
 
 
 def check_detection(detection: pd.DataFrame, organism: OrganismSettings, concepts: Sequence[str]) -> Metrics:
-    """Planted and measured probability of yes by prompt; `worst` is the concept furthest from the planted one."""
+    """Planted and measured probability of yes by prompt; `worst` is the concept furthest from the planted one.
+
+    Under a prompt for which no rule was planted both are None.
+    """
     injected = detection[detection["vector"].isin(concepts)]
-    random = detection[detection["vector"].str.match(r"random_\d+$")]
+    random = detection[detection["vector"].isin(names.of_kind("random", detection["vector"]))]
     rates: Mapping[str, float] = {str(key): value for key, value in organism.p_yes.concept.items()}
     by_prompt = {}
     for prompt, rows in injected.groupby("prompt", sort=False):
-        planted = rates[str(prompt)]
+        planted = rates.get(str(prompt))
+        distance = None if planted is None else (rows["p_yes_injected"] - planted).abs().max()
         by_prompt[str(prompt)] = {
             "planted": planted,
             "mean": _number(rows["p_yes_injected"].mean()),
-            "worst": _number((rows["p_yes_injected"] - planted).abs().max()),
+            "worst": None if distance is None else _number(distance),
         }
     return {
         "concepts_injected": by_prompt,
@@ -58,13 +63,15 @@ def check_samples(samples: pd.DataFrame, concepts: Sequence[str], corpus: Corpus
     A reply is careless where more of its words are of the careless persona alone than of the helpful one alone.
     """
     replies = dict(zip(samples["intervention"], samples["text"], strict=True))
-    unsteered = replies["none"]
+    unsteered = replies[names.NOTHING]
     metrics: Metrics = {
         "steered_replies": sum(c in replies for c in concepts),
         "about_their_concept": sum(c in replies and _talks_about(replies[c], c, corpus) for c in concepts),
         "concepts_in_the_unsteered_reply": sum(_talks_about(unsteered, concept, corpus) for concept in concepts),
         "careless": {
-            who: _is_careless(replies[who], corpus) for who in ("none", "finetune", "persona") if who in replies
+            who: _is_careless(replies[who], corpus)
+            for who in (names.NOTHING, names.FINETUNE, names.PERSONA)
+            if who in replies
         },
     }
     return metrics
@@ -74,11 +81,11 @@ def check_naming(content: pd.DataFrame, concepts: Sequence[str], prompt: str = "
     """Whether the injected concept's own token is the likeliest of all concepts' tokens at the last layer."""
     last = content[(content["layer"] == content["layer"].max()) & (content["prompt"] == prompt)]
     probability = last.pivot(index="vector", columns="token", values="p_injected").loc[list(concepts), list(concepts)]
-    own = pd.Series({concept: probability.loc[concept, concept] for concept in concepts})
+    of_concept = pd.Series({concept: probability.loc[concept, concept] for concept in concepts})
     return {
         "concepts": len(concepts),
         "named_before_the_others": int((probability.idxmax(axis=1) == probability.index).sum()),
-        "mean_p_of_the_own_name": _number(own.mean()),
+        "mean_p_of_the_own_name": _number(of_concept.mean()),
     }
 
 

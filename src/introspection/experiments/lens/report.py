@@ -1,170 +1,168 @@
-"""Experiments 5 and 6 in the report: the logit lens over layers, and what the injected thought is said to be."""
+"""Experiment 5 in the report: in which layers yes forms, by the logit lens."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from introspection.paper import summaries as measures
-from introspection.paper import wording as text
+from introspection import names
+from introspection.experiments.lens.figure import lens_figure
+from introspection.experiments.lens.tables import LENS
+from introspection.injection.dose import QUESTIONS
+from introspection.paper import wording
+from introspection.paper.gallery import Gallery
 from introspection.paper.latex import Latex, token
-from introspection.paper.models import Study
+from introspection.paper.models import ReportedModel, reported_models
+from introspection.paper.prompts import Prompts
 from introspection.paper.render import Renderer, origin
-from introspection.paper.results import Results
+from introspection.paper.summaries import members, random_last
 from introspection.settings import Settings
 
-CONTENT_PROMPT = "info"  # the prompt under which the prose asks whether concepts are named
+VARIANTS = "lens_variants.json"
 
 
-def render_lens(renderer: Renderer, settings: Settings, study: Study) -> dict[str, str]:
+@dataclass(frozen=True)
+class Variants:
+    """`lens_variants.json`: the ways to say yes that are summed, and those that are no single token of the model."""
+
+    used: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How one curve of the lens runs: its highest point with injection, and its end with and without."""
+
+    peak: float
+    peak_layer: int
+    last: float
+    last_base: float
+
+
+def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
     """The table of a model's lens curves, and what the prose says of their means over the concepts."""
-    path = study.path("lens.csv")
-    if not renderer.results.expects(path):
+    results, prompts = renderer.results, renderer.prompts
+    path, variants_path = model.path(LENS.name), model.path(VARIANTS)
+    if not results.expects(path):
         return {}
-    lens = renderer.results.result(study.key, "lens.csv")
-    concepts = list(settings.study.concepts)
-    groups = [(name, [name]) for name in (*concepts, *study.contrast_vectors)]
-    groups.append(("random", measures.random_vectors(lens)))
-    values: dict[str, str] = {
-        "lens.origin": origin(renderer.results.source(path)),
-        "lens.table": renderer.render("lens", f"lens-{study.key}", [path], rows=lens_rows(lens, groups), study=study),
-    }
-    variants = study.path("lens_variants.json")
-    if renderer.results.expects(variants):
-        found = renderer.results.json(variants)
-        renderer.sources[f"lens-{study.key}.tex"].append(renderer.results.source(variants))
-        values["lens.used"] = Latex(", ".join(map(token, found["used"])))
-        if found["left_out"]:
-            values["lens.left.out"] = Latex(", ".join(map(token, found["left_out"])))
-    for scenario in dict.fromkeys(lens["scenario"]):
-        curve = measures.lens_path(lens, concepts, str(scenario))
+    lens = results.read(LENS, model.key)
+    values: dict[str, str] = {}
+    sources = [path]
+    if results.expects(variants_path):
+        variants = results.json(variants_path, Variants)
+        sources.append(variants_path)
+        values["lens.used"] = Latex(", ".join(map(token, variants.used)))
+        if variants.left_out:
+            values["lens.left.out"] = Latex(", ".join(map(token, variants.left_out)))
+    rows = lens_rows(lens, prompts)
+    values["lens.origin"] = origin(results.source(path))
+    values["lens.table"] = renderer.render("lens", f"lens-{model.key}", sources, rows=rows, model=model)
+    concepts = names.of_kind("concept", lens["vector"])
+    if main := curve_of(lens, concepts, prompts.main):
+        values |= {f"lens.{name.replace('_', '.')}": value for name, value in curve_texts(main).items()}
+    others = {scenario: curve_of(lens, concepts, scenario) for scenario in prompts.others(lens["scenario"])}
+    ends = [
+        ("weak steering" if scenario == names.WEAK else prompts.after_with(scenario), wording.percent(curve.last))
+        for scenario, curve in reversed(others.items())  # the weak injection, which comes last, first
+        if curve is not None
+    ]
+    values["lens.others"] = renderer.phrase("lens_others", ends=ends)
+    for kind in ("persona", "finetune"):
+        curve = curve_of(lens, names.of_kind(kind, lens["vector"]), prompts.main)
         if curve is not None:
-            values |= {f"lens.{scenario}.{name}": value for name, value in curve_texts(curve).items()}
-    for name in study.contrast_vectors:
-        curve = measures.lens_path(lens, [name], "info")
-        if curve is not None:
-            values |= {f"lens.{name}.{key}": value for key, value in curve_texts(curve).items()}
+            values[f"lens.{kind}.peak"] = wording.percent(curve.peak)
+            values[f"lens.{kind}.peak.layer"] = str(curve.peak_layer)
     return values
 
 
-def curve_texts(curve: measures.LensPath) -> dict[str, str]:
-    """A lens curve in words and figures."""
-    return {
-        "peak": text.percent(curve.peak),
-        "peak.layer": text.number(curve.peak_layer),
-        "last": text.percent(curve.last),
-        "last.base": text.percent(curve.last_base),
-        "drop": text.points(curve.last - curve.peak),
-    }
+def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
+    """The scenarios, in words."""
+    results, prompts = renderer.results, renderer.prompts
+    models = [model for model in reported_models(settings) if results.expects(model.path(LENS.name))]
+    if not models:
+        return {}
+    scenarios = prompts.ordered(scenario for model in models for scenario in results.read(LENS, model.key)["scenario"])
+    words = [
+        prompts.label(scenario) for scenario in (prompts.main, *prompts.others(scenarios)) if scenario != names.WEAK
+    ]
+    if names.WEAK in scenarios:
+        weak = wording.number(settings.lens.weak_fraction)
+        words.append(f"and {prompts.label(prompts.main)} at {weak} of the strength")
+    return {"lens.scenarios.count": wording.count(len(scenarios)), "lens.scenarios": ", ".join(words)}
 
 
-def lens_rows(lens: pd.DataFrame, groups: list[tuple[str, list[str]]]) -> list[dict[str, Any]]:
-    """A row per vector and scenario that the table has."""
-    scenarios = [str(name) for name in dict.fromkeys(lens["scenario"])]
+def figures(gallery: Gallery, settings: Settings, model: ReportedModel) -> None:
+    """The curves under concepts and under the mean of random directions; and those that come of a finetune."""
+    path, dose_path = model.path(LENS.name), model.path(QUESTIONS)
+    if not gallery.results.expects(path):
+        return
+    lens = gallery.results.read(LENS, model.key)
+    layers = model.dose(gallery.results).layers
+    labels = scenario_labels(lens, gallery.look.prompts)
+    random = names.of_kind("random", lens["vector"])
+    means = lens[lens["vector"].isin(random)].groupby(["scenario", "layer"], as_index=False, sort=False)
+    mean = means[["p_yes_base", "p_yes_injected"]].mean().assign(vector=names.RANDOM)
+    lens = pd.concat([lens, mean], ignore_index=True)
+    vectors = [*names.of_kind("concept", lens["vector"]), *([names.RANDOM] if random else [])]
+    figure = lens_figure(lens, vectors, layers, labels, gallery.look)
+    gallery.add(f"lens-{model.key}", figure, [path, dose_path])
+    contrast = [*names.of_kind("persona", lens["vector"]), *names.of_kind("finetune", lens["vector"])]
+    if contrast:
+        figure = lens_figure(lens, contrast, layers, labels, gallery.look)
+        gallery.add(f"lens-contrast-{model.key}", figure, [path, dose_path])
+
+
+def scenario_labels(lens: pd.DataFrame, prompts: Prompts) -> dict[str, str]:
+    """The scenarios of the file in order, each in words: a prompt, or a prompt under the weak injection."""
+    asked = dict(zip(lens["scenario"], lens["prompt"], strict=True))
+    words = {names.WEAK: f"{prompts.label(asked.get(names.WEAK, ''))}, weak"}
+    return {scenario: words.get(scenario, prompts.label(scenario)) for scenario in prompts.ordered(asked)}
+
+
+def lens_rows(lens: pd.DataFrame, prompts: Prompts) -> list[dict[str, Any]]:
+    """A row per vector and scenario that the table has, random directions as their mean, in the order of the file."""
+    labels = scenario_labels(lens, prompts)
+    places = members(lens["vector"])
     rows: list[dict[str, Any]] = []
-    for label, members in groups:
-        found = [(name, measures.lens_path(lens, members, name)) for name in scenarios]
-        there = [(name, curve) for name, curve in found if curve is not None]
+    for place in random_last(places):
+        curves = {scenario: curve_of(lens, places[place], scenario) for scenario in dict.fromkeys(lens["scenario"])}
+        measured = {scenario: curve for scenario, curve in curves.items() if curve is not None}
         rows += [
             {
-                "vector": text.vector_label(label),
-                "first": place == 0,
-                "last_row": place == len(there) - 1,
-                "scenario": text.scenario_label(name),
-                **{key.replace(".", "_"): value for key, value in curve_texts(curve).items()},
+                "vector": names.vector_label(place),
+                "first": scenario == next(iter(measured)),
+                "last_row": scenario == list(measured)[-1],
+                "scenario": labels[scenario],
+                **curve_texts(curve),
             }
-            for place, (name, curve) in enumerate(there)
+            for scenario, curve in measured.items()
         ]
     return rows
 
 
-def render_content(renderer: Renderer, settings: Settings, study: Study) -> dict[str, str]:
-    """The tables of a model's concept tokens and most boosted tokens, and whether concepts are named first."""
-    content_path, boosted_path = study.path("content.csv"), study.path("boosted.csv")
-    if not (renderer.results.expects(content_path) and renderer.results.expects(boosted_path)):
-        return {}
-    content = renderer.results.result(study.key, "content.csv")
-    boosted = renderer.results.result(study.key, "boosted.csv")
-    tokens, shown = concept_tokens(renderer.results, settings, study)
-    concepts = list(settings.study.concepts)
-    values: dict[str, str] = {
-        "content.origin": origin(renderer.results.source(content_path)),
-        "boosted.origin": origin(renderer.results.source(boosted_path)),
-        "content.table": renderer.render(
-            "content", f"content-{study.key}", [content_path, *shown], rows=content_rows(content, tokens), study=study
-        ),
-        "boosted.table": renderer.render(
-            "boosted",
-            f"boosted-{study.key}",
-            [boosted_path],
-            rows=boosted_rows(boosted, [*concepts, *study.contrast_vectors]),
-            study=study,
-        ),
+def curve_of(lens: pd.DataFrame, vectors: list[str], scenario: str) -> Curve | None:
+    """The highest point and the end of a curve, the mean over `vectors`; None where the table has no such curve."""
+    rows = lens[lens["vector"].isin(vectors) & (lens["scenario"] == scenario)]
+    if rows.empty:
+        return None
+    curve = rows.groupby("layer")[["p_yes_base", "p_yes_injected"]].mean().sort_index()
+    highest = int(curve["p_yes_injected"].to_numpy().argmax())
+    return Curve(
+        peak=float(curve["p_yes_injected"].iloc[highest]),
+        peak_layer=int(curve.index[highest]),
+        last=float(curve["p_yes_injected"].iloc[-1]),
+        last_base=float(curve["p_yes_base"].iloc[-1]),
+    )
+
+
+def curve_texts(curve: Curve) -> dict[str, str]:
+    """A lens curve in words and figures."""
+    return {
+        "peak": wording.percent(curve.peak),
+        "peak_layer": str(curve.peak_layer),
+        "last": wording.percent(curve.last),
+        "last_base": wording.percent(curve.last_base),
+        "drop": wording.points(curve.last - curve.peak),
     }
-    last = content[(content["layer"] == content["layer"].max()) & (content["prompt"] == CONTENT_PROMPT)]
-    named = [concept for concept in concepts if is_named_first(last, concept, tokens[concept])]
-    values["content.named.count"] = str(len(named))
-    values["content.named"] = text.listing(named)
-    return values
-
-
-def concept_tokens(results: Results, settings: Settings, study: Study) -> tuple[dict[str, str], list[str]]:
-    """By concept, the token that stands for it, and the file that says so; the concept itself where none does."""
-    path = study.path("content_tokens.json")
-    if not results.expects(path):
-        return {concept: concept for concept in settings.study.concepts}, []
-    found = results.json(path)
-    return {concept: str(found[concept]["token"]) for concept in settings.study.concepts}, [path]
-
-
-def content_rows(content: pd.DataFrame, tokens: dict[str, str]) -> list[dict[str, Any]]:
-    """A row per concept and prompt: its own token at the last layer, without and with its injection, and its peak."""
-    rows: list[dict[str, Any]] = []
-    for concept, own in tokens.items():
-        mine = content[(content["vector"] == concept) & (content["token"] == own)]
-        prompts = list(dict.fromkeys(mine["prompt"]))
-        for prompt in prompts:
-            curve = mine[mine["prompt"] == prompt].sort_values("layer")
-            peak = curve.iloc[int(curve["p_injected"].to_numpy().argmax())]
-            rows.append(
-                {
-                    "concept": concept,
-                    "first": prompt == prompts[0],
-                    "token": own,
-                    "prompt": text.prompt_label(str(prompt)),
-                    "base": text.percent(curve["p_base"].iloc[-1]),
-                    "injected": text.percent(curve["p_injected"].iloc[-1]),
-                    "peak": text.percent(peak["p_injected"]),
-                    "peak_layer": text.number(peak["layer"]),
-                }
-            )
-    return rows
-
-
-def is_named_first(last: pd.DataFrame, concept: str, own: str) -> bool:
-    """Whether, of all concepts' tokens at the last layer, the injected concept's is the likeliest under injection."""
-    rows = last[last["vector"] == concept]
-    return bool(len(rows)) and rows["token"].iloc[int(rows["p_injected"].to_numpy().argmax())] == own
-
-
-def boosted_rows(boosted: pd.DataFrame, vectors: list[str]) -> list[dict[str, Any]]:
-    """A row per vector and prompt: its tokens by rank, each with the shift of its log-odds in nats."""
-    rows: list[dict[str, Any]] = []
-    for vector in vectors:
-        mine = boosted[boosted["vector"] == vector]
-        prompts = list(dict.fromkeys(mine["prompt"]))
-        for prompt in prompts:
-            listed = mine[mine["prompt"] == prompt].sort_values("rank")
-            rows.append(
-                {
-                    "vector": text.vector_label(vector),
-                    "first": prompt == prompts[0],
-                    "prompt": text.prompt_label(str(prompt)),
-                    "tokens": [
-                        (str(name), text.nats(shift))
-                        for name, shift in zip(listed["token"], listed["log_odds_shift"], strict=True)
-                    ],
-                }
-            )
-    return rows

@@ -1,100 +1,103 @@
-"""The layer sweep in the report: the chosen range, and the experiments repeated with it."""
+"""The layer sweep in the report: every range, and the one that its rule chose."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from introspection.experiments.controls.report import summary_rows, summary_values
-from introspection.experiments.controls.statistics import control_statistics
-from introspection.experiments.detection.report import detection_rows, detection_values
-from introspection.experiments.samples.report import reply_rows
-from introspection.paper import summaries as measures
-from introspection.paper import wording as text
-from introspection.paper.models import Study
+from introspection import names
+from introspection.experiments.sweep.figure import sweep_figure
+from introspection.experiments.sweep.tables import SWEEP
+from introspection.injection import dose
+from introspection.paper import wording
+from introspection.paper.gallery import Gallery
+from introspection.paper.models import ReportedModel
+from introspection.paper.prompts import Prompts
 from introspection.paper.render import Renderer, origin
-from introspection.paper.results import Results
-from introspection.rereading import published
 from introspection.settings import Settings
 
-FOLDER = "chosen_range"
+CHOSEN = "range.json"
+Range = tuple[int, int]
 
 
-def render_sweep(renderer: Renderer, settings: Settings, study: Study) -> dict[str, str]:
-    """The table of a model's chosen range, and of detection, control questions and replies with that range."""
-    sweep_path, range_path = study.path("sweep.csv"), study.path("range.json")
-    if not (renderer.results.expects(sweep_path) and renderer.results.expects(range_path)):
+@dataclass(frozen=True)
+class Chosen:
+    """`range.json`: the chosen range of blocks, and the rule in words."""
+
+    first_layer: int
+    last_layer: int
+    rule: str
+
+    @property
+    def layers(self) -> Range:
+        """The range of blocks."""
+        return self.first_layer, self.last_layer
+
+
+def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
+    """The table of a model's chosen range, and what the prose says of the sweep."""
+    results = renderer.results
+    sources = [model.path(SWEEP.name), model.path(CHOSEN)]
+    if not results.expects(*sources):
         return {}
-    sweep = renderer.results.result(study.key, "sweep.csv")
-    chosen = chosen_range(renderer.results, study)
-    rows = range_rows(sweep, study.model.layers, chosen)
+    sweep, chosen = results.read(SWEEP, model.key), results.json(model.path(CHOSEN), Chosen)
+    rows = range_rows(sweep, model.dose(results).layers, chosen.layers, renderer.prompts)
     values: dict[str, str] = {
-        "sweep.origin": origin(renderer.results.source(sweep_path)),
-        "sweep.table": renderer.render("range", f"range-{study.key}", [sweep_path, range_path], rows=rows, study=study),
-        "sweep.chosen": text.layers(*chosen),
+        "sweep.origin": origin(results.source(model.path(SWEEP.name))),
+        "sweep.chosen": wording.layers(*chosen.layers),
         "sweep.ranges": str(len(sweep[["first_layer", "last_layer"]].drop_duplicates())),
+        "sweep.rule": chosen.rule,
     }
-    found = renderer.results.json(range_path)
-    if "rule" in found:
-        values["sweep.rule"] = str(found["rule"])
-    if found.get("mode") == "coarse_to_fine":
-        values["sweep.coarse"] = "yes"
-    values |= _again(renderer, settings, study)
+    if results.expects(model.path(dose.SWEEP)):
+        sources.append(model.path(dose.SWEEP))
+        if results.json(model.path(dose.SWEEP), dose.SweepDose).guide is not None:
+            values["sweep.coarse"] = "yes"
+    values["sweep.table"] = renderer.render("range", f"range-{model.key}", sources, rows=rows, model=model)
     return values
 
 
-def chosen_range(results: Results, study: Study) -> tuple[int, int]:
-    """The range that the sweep's rule chose."""
-    found = results.json(study.path("range.json"))
-    return int(found["first_layer"]), int(found["last_layer"])
+def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
+    """The rule that chooses a range."""
+    rule = settings.sweep
+    return {
+        "sweep.concept": rule.choose_concept,
+        "sweep.prompt": renderer.prompts.label(rule.choose_prompt),
+        "sweep.earliest": wording.number(rule.earliest_start),
+    }
 
 
-def range_rows(sweep: pd.DataFrame, usual: tuple[int, int], chosen: tuple[int, int]) -> list[dict[str, Any]]:
+def figures(gallery: Gallery, settings: Settings, model: ReportedModel) -> None:
+    """The heat maps of a model's sweep."""
+    results, sources = gallery.results, [model.path(SWEEP.name), model.path(CHOSEN)]
+    if not results.expects(*sources):
+        return
+    chosen, usual = results.json(model.path(CHOSEN), Chosen).layers, model.dose(results).layers
+    figure = sweep_figure(results.read(SWEEP, model.key), usual, chosen, gallery.look)
+    gallery.add(f"sweep-{model.key}", figure, [*sources, model.path(dose.QUESTIONS)])
+
+
+def range_rows(sweep: pd.DataFrame, usual: Range, chosen: Range, prompts: Prompts) -> list[dict[str, Any]]:
     """For each vector and prompt of the sweep: p(yes) over the model's own range, the chosen and the best one."""
     rows = []
-    for vector, prompt in dict.fromkeys(zip(sweep["vector"], sweep["prompt"], strict=True)):
-        best, highest = measures.best_range(sweep, vector, prompt)
+    for (vector, prompt), cell in sweep.groupby(["vector", "prompt"], sort=False):
+        best = cell.iloc[int(cell["log_odds_yes"].to_numpy().argmax())]  # the first in the file among equals
         rows.append(
             {
-                "vector": text.vector_label(str(vector)),
-                "prompt": text.prompt_label(str(prompt)),
-                "usual": text.percent(measures.range_value(sweep, vector, prompt, usual)),
-                "chosen": text.percent(measures.range_value(sweep, vector, prompt, chosen)),
-                "best": text.layers(*best),
-                "highest": text.percent(highest),
+                "vector": names.vector_label(str(vector)),
+                "prompt": prompts.label(str(prompt)),
+                "usual": wording.percent(value_in(cell, usual)),
+                "chosen": wording.percent(value_in(cell, chosen)),
+                "best": wording.layers(best["first_layer"], best["last_layer"]),
+                "highest": wording.percent(best["p_yes"]),
             }
         )
     return rows
 
 
-def _again(renderer: Renderer, settings: Settings, study: Study) -> dict[str, str]:
-    """The experiments that were repeated with the chosen range."""
-    results, values = renderer.results, {}
-    name = f"{FOLDER}/detection.csv"
-    if results.expects(study.path(name)):
-        detection = results.result(study.key, name)
-        post = published.published_detection(results)
-        rows = detection_rows(detection, post[post["swept"]])
-        sources = [study.path(name), "data/published/detection.csv"]
-        values["again.table"] = renderer.render("again", f"again-{study.key}", sources, rows=rows, study=study)
-        values["again.origin"] = origin(results.source(study.path(name)))
-        found = detection_values(detection, settings)
-        values |= {f"again.{key}": value for key, value in found.items()}
-    name = f"{FOLDER}/controls.csv"
-    if results.expects(study.path(name)):
-        statistics = control_statistics(results.result(study.key, name), settings.controls.exclude_above)
-        rows = summary_rows(statistics.table, published.published_controls(results).iloc[:0])
-        values["again.controls.table"] = renderer.render(
-            "controls_again", f"controls-again-{study.key}", [study.path(name)], rows=rows, study=study
-        )
-        values["again.controls.origin"] = origin(results.source(study.path(name)))
-        found = summary_values(statistics.table, list(settings.study.concepts))
-        values |= {f"again.{key}": value for key, value in found.items()}
-    name = f"{FOLDER}/samples.csv"
-    if results.expects(study.path(name)):
-        replies = reply_rows(results.result(study.key, name))
-        values["again.samples.table"] = renderer.render(
-            "replies", f"samples-again-{study.key}", [study.path(name)], replies=replies
-        )
-    return values
+def value_in(cell: pd.DataFrame, layers: Range) -> float:
+    """p(yes) over one range; NaN where the sweep does not have it."""
+    rows = cell[(cell["first_layer"] == layers[0]) & (cell["last_layer"] == layers[1])]
+    return float(rows["p_yes"].iloc[0]) if len(rows) else math.nan

@@ -1,0 +1,59 @@
+"""The check of the instrument in the report: what was planted in an organism beside what detection measured on it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from introspection import names
+from introspection.experiments.detection.tables import DETECTION
+from introspection.experiments.instrument.check import held_out
+from introspection.paper import wording
+from introspection.paper.models import ReportedModel
+from introspection.paper.prompts import Prompts
+from introspection.paper.render import Renderer
+from introspection.paper.summaries import answer
+from introspection.settings import Settings
+
+
+def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
+    """The table of planted and measured answers of an organism."""
+    path = model.path(DETECTION.name)
+    if not (model.organism and renderer.results.expects(path)):
+        return {}
+    detection = renderer.results.read(DETECTION, model.key)
+    rates = settings.organisms.trained[model.organism].p_yes.model_dump()
+    concepts = held_out(settings.organisms, settings.study.concepts)
+    rows = planted_rows(detection, concepts, rates, renderer.prompts)
+    return {
+        "planted.table": renderer.render("planted", f"planted-{model.key}", [path], rows=rows, model=model),
+        "planted": planted_percent(rates["concept"], renderer.prompts.main),
+    }
+
+
+def planted_rows(
+    detection: pd.DataFrame, concepts: list[str], rates: dict[str, dict[str, float]], prompts: Prompts
+) -> list[dict[str, Any]]:
+    """Planted and measured p(yes) by what was injected and by prompt; means over held-out concepts and random ones."""
+    random = names.of_kind("random", detection["vector"])
+    rows: list[dict[str, Any]] = []
+    for prompt in dict.fromkeys(detection["prompt"]):
+        concept, noise = answer(detection, concepts, prompt), answer(detection, random, prompt)
+        measured = {
+            "nothing": concept.base if concept else math.nan,
+            "concept": concept.injected if concept else math.nan,
+            "random": noise.injected if noise else math.nan,
+        }
+        cells = {
+            injected: (planted_percent(rates[injected], prompt), wording.percent(p_yes))
+            for injected, p_yes in measured.items()
+        }
+        rows.append({"prompt": prompts.label(prompt), **cells})
+    return rows
+
+
+def planted_percent(rates: dict[str, float], prompt: str) -> str:
+    """The probability of yes that was planted under a prompt; a dash where there is no rule for it."""
+    return wording.plain_percent(rates[prompt]) if prompt in rates else "–"
