@@ -2,9 +2,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# numpy 1, which repeng needs, has wheels up to Python 3.12
-PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
-	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$python && break; done)
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 
 # what DVC runs is this environment's python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -50,11 +49,13 @@ distclean: clean
 	rm -rf $(VENV)
 
 $(VENV)/bin/python:
-	@test -n '$(PYTHON)' || { echo 'Python 3.11 or 3.12 is needed (repeng needs numpy 1): install one, or make PYTHON=/its/path'; exit 1; }
+	@test -n '$(PYTHON)' || { echo 'Python 3.11, 3.12 or 3.13 is needed: install one, or make PYTHON=/its/path'; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo 'the venv module is missing: on Debian, apt-get install python3-venv'; exit 1; }
 
+# repeng without its dependencies, since it asks for numpy 1: pyproject.toml says why that does not matter and lists the rest
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps repeng
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

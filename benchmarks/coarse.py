@@ -11,11 +11,13 @@ from benchmarks.measure import Arm, Outputs, in_child, timed
 from benchmarks.subjects import organism, plan_shape, product_rate, random_model, settings_of, stimuli, suffixes
 from benchmarks.sweep import NAME, PROMPT, STRENGTH, Build, post
 from benchmarks.table import Row, compare
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.trial import Directions
-from introspection.experiments.sweep.measure import Guide, choose_range, layer_ranges, sweep_layers, sweep_trials
+from introspection.engine.work import Work, count_work
+from introspection.experiments.sweep.choice import choose_range
+from introspection.experiments.sweep.measure import layer_ranges, sweep_layers, sweep_trials
 from introspection.experiments.sweep.search import Range, coarse_to_fine
+from introspection.injection.dose import Guide
 from introspection.injection.vectors import concept_vectors, random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.planning.plan import floating_point_operations

@@ -8,12 +8,12 @@ import torch
 
 from benchmarks import coarse, study, sweep, vectors
 from benchmarks.subjects import organism_without_weights, random_model, stimuli, suffixes
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.trial import Trial
+from introspection.engine.work import Work, count_work
 from introspection.experiments.sweep.measure import layer_ranges, sweep_trials
 from introspection.experiments.sweep.search import Range, coarse_to_fine
-from introspection.injection.vectors import concept_texts, text_trials
+from introspection.injection.vectors import concept_trials
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.chat import encode
 
@@ -72,8 +72,7 @@ def _coarse(name: str, model: LanguageModel) -> Count:
 def _vectors(model: LanguageModel) -> Count:
     blocks, ours, theirs = len(model.blocks), 0, 0
     for side in (*vectors.CONCEPTS, stimuli().anything):
-        texts = concept_texts(model.tokenizer, stimuli(), side, suffixes())
-        trials = text_trials(model.tokenizer, texts, templated=True)
+        trials = concept_trials(model.tokenizer, stimuli(), side, suffixes())
         ours += count_work(trials, blocks, tokens_that_fit(model)).block_tokens
         read = sum(len(trial.token_ids) for trial in trials) * blocks
         theirs += read * (len(vectors.CONCEPTS) if side == stimuli().anything else 1)

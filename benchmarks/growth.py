@@ -9,10 +9,10 @@ import numpy as np
 
 from benchmarks.measure import in_child, timed
 from benchmarks.subjects import random_model, stimuli
-from introspection.engine.batches import count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Injection, Trial
+from introspection.engine.work import count_work
 from introspection.experiments.sweep.measure import layer_ranges, sweep_trials
 from introspection.injection.cells import cell_trials, cells_of, encode_all
 from introspection.injection.vectors import random_vectors

@@ -8,7 +8,6 @@ reaches. `--small` does the same at a small shape on whatever machine this is.
 from __future__ import annotations
 
 import datetime
-import gc
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -22,14 +21,15 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Con
 
 from benchmarks.subjects import ROOT, stimuli, suffixes
 from benchmarks.vectors import CONCEPTS
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.run import prefill, run_prefilled
 from introspection.engine.trial import Injection, Trial
-from introspection.experiments.detection.measure import ask_controls, detect
+from introspection.engine.work import Work, count_work
+from introspection.experiments.controls.measure import ask_controls
 from introspection.experiments.sweep.measure import layer_ranges, sweep_layers, sweep_trials
+from introspection.injection.answers import ask
 from introspection.injection.cells import cell_trials, cells_of, encode_all
-from introspection.injection.vectors import concept_texts, concept_vectors, random_vectors, text_trials
+from introspection.injection.vectors import concept_trials, concept_vectors, random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.planning.machine import matrix_product_rate
 from introspection.planning.plan import Shape, floating_point_operations, shape_of
@@ -103,7 +103,7 @@ def measure(shape: dict[str, int], device: torch.device, dtype: torch.dtype) -> 
         injections = [Injection(name, STRENGTH, *_middle(model)) for name in directions]
         info = {"info": asked.detection["info"]}
         length = len(encode(tokenizer, info["info"]).token_ids)
-        detect(model, asked, info, injections[:1], directions)  # kernels are chosen and loaded here
+        ask(model, asked, info, injections[:1], directions)  # kernels are chosen and loaded here
         counted = _Counted(model, asked, injections, STRENGTH)
         clocked(
             f"layer sweep, {len(layer_ranges(len(model.blocks)))} ranges of {length} tokens",
@@ -118,7 +118,7 @@ def measure(shape: dict[str, int], device: torch.device, dtype: torch.dtype) -> 
         clocked(
             f"detection and {len(asked.controls)} control questions, {len(injections)} vectors",
             lambda: (
-                detect(model, asked, asked.detection, injections, directions),
+                ask(model, asked, asked.detection, injections, directions),
                 ask_controls(model, asked, injections, directions),
             ),
             counted.detection_and_controls(),
@@ -155,8 +155,7 @@ class _Counted:
 
     def vectors(self) -> float:
         sides = (*CONCEPTS, self.asked.anything)
-        texts = (concept_texts(self.tokenizer, self.asked, side, suffixes()) for side in sides)
-        return sum(self._of(text_trials(self.tokenizer, of_side, templated=True)) for of_side in texts)
+        return sum(self._of(concept_trials(self.tokenizer, self.asked, side, suffixes())) for side in sides)
 
     def detection_and_controls(self) -> float:
         questions = {each.question: self.asked.control_conversation(each) for each in self.asked.controls}
@@ -209,10 +208,7 @@ def resident(
     try:
         yield loaded
     finally:
-        vars(loaded).clear()
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        loaded.release()
 
 
 def tokenizer_for(asked: Stimuli, tokens: int, most: int) -> Any:

@@ -10,22 +10,26 @@ from repeng import ControlVector
 
 from benchmarks.measure import Arm, Outputs, in_child, timed
 from benchmarks.post import lens_logits, read_turns
-from benchmarks.subjects import organism, plan_shape, product_rate, settings_of, stimuli
+from benchmarks.subjects import ROOT, organism, plan_shape, product_rate, stimuli
 from benchmarks.table import Row, compare
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.trial import Injection
-from introspection.experiments.detection.measure import ask_controls, detect, study_injections
-from introspection.experiments.lens.measure import lens_cells, lens_conversations, yes_lens, yes_variants
+from introspection.engine.work import Work, count_work
+from introspection.experiments.controls.measure import ask_controls, control_conversations
+from introspection.experiments.lens.measure import Weak, lens_cells, yes_lens, yes_variants
+from introspection.injection.answers import ask
 from introspection.injection.cells import Cell, cell_trials, cells_of, encode_all
+from introspection.injection.dose import doses
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
+from introspection.names import random_name
 from introspection.planning.plan import floating_point_operations
+from introspection.settings import load_settings
 from introspection.stimuli.chat import EncodedConversation, encode
 from introspection.stimuli.prompts import Conversation
 
 VECTORS = 9
-WEAK = 0.25
+WEAK = Weak("info", 0.25)
 
 
 def run() -> list[Row]:
@@ -43,9 +47,9 @@ def engine() -> Arm:
     def study() -> Outputs:
         asked = stimuli()
         found = {
-            "detection": detect(model, asked, asked.detection, injections, directions),
+            "detection": ask(model, asked, asked.detection, injections, directions),
             "controls": ask_controls(model, asked, injections, directions),
-            "lens": yes_lens(model, asked, injections, directions, weak_fraction=WEAK),
+            "lens": yes_lens(model, asked, injections, directions, weak=WEAK),
         }
         columns = ("p_yes_base", "p_yes_injected")
         return {f"{name} {column}": table[column].to_numpy() for name, table in found.items() for column in columns}
@@ -96,17 +100,19 @@ def _vectors(model: LanguageModel) -> dict[str, ControlVector]:
 
 
 def _injections() -> list[Injection]:
-    return study_injections(settings_of("organism"), [f"random_{number}" for number in range(1, VECTORS + 1)])
+    settings = load_settings(ROOT / "params.yaml")
+    dose = doses(settings.models["organism"], settings.sweep).questions
+    return dose.injections(map(random_name, range(1, VECTORS + 1)))
 
 
 def cells(model: LanguageModel) -> Iterator[tuple[str, Conversation, EncodedConversation, Injection]]:
     """Every cell of the three experiments, in the order of their tables."""
     asked, injections = stimuli(), _injections()
-    questions = {each.question: asked.control_conversation(each) for each in asked.controls}
+    questions = control_conversations(asked)
     experiments: list[tuple[str, dict[str, Conversation], list[Cell]]] = [
         ("detection", asked.detection, cells_of(list(asked.detection), injections)),
         ("controls", questions, cells_of(list(questions), injections)),
-        ("lens", lens_conversations(asked), [cell for _, cell in lens_cells(injections, WEAK)]),
+        ("lens", asked.detection, [cell for _, cell in lens_cells(asked.detection, injections, WEAK)]),
     ]
     for name, conversations, of_experiment in experiments:
         for cell in of_experiment:
@@ -118,12 +124,12 @@ def cells(model: LanguageModel) -> Iterator[tuple[str, Conversation, EncodedConv
 def count(model: LanguageModel) -> tuple[Work, int]:
     """What the engine computes, and how many states it unembeds."""
     asked, injections, blocks = stimuli(), _injections(), len(model.blocks)
-    questions = {each.question: asked.control_conversation(each) for each in asked.controls}
+    questions = control_conversations(asked)
     total, unembedded = Work(), 0
     for conversations, of_experiment, depths in (
         (asked.detection, cells_of(list(asked.detection), injections), 1),
         (questions, cells_of(list(questions), injections), 1),
-        (lens_conversations(asked), [cell for _, cell in lens_cells(injections, WEAK)], blocks + 1),
+        (asked.detection, [cell for _, cell in lens_cells(asked.detection, injections, WEAK)], blocks + 1),
     ):
         trials = cell_trials(encode_all(model.tokenizer, conversations), of_experiment)
         total += count_work(trials, blocks, tokens_that_fit(model))

@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from introspection.model.language_model import LanguageModel, load_config, load_model, load_tokenizer, without_weights
+from introspection.model.language_model import LanguageModel
+from introspection.model.loading import load_config, load_model, load_tokenizer
+from introspection.model.placement import without_weights
 from introspection.planning.machine import matrix_product_rate
 from introspection.planning.plan import Shape, shape_of
 from introspection.settings import ModelSettings, load_settings

@@ -13,10 +13,10 @@ from benchmarks.measure import Arm, Outputs, in_child, largest_difference, timed
 from benchmarks.post import read_turns
 from benchmarks.subjects import organism, plan_shape, product_rate, random_model, stimuli
 from benchmarks.table import Row, compare
-from introspection.engine.batches import count_work
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Trial
+from introspection.engine.work import count_work
 from introspection.experiments.sweep.measure import layer_ranges, sweep_trials
 from introspection.experiments.sweep.search import Range
 from introspection.injection.vectors import random_vectors

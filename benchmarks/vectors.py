@@ -12,9 +12,9 @@ from repeng import ControlVector, DatasetEntry
 from benchmarks.measure import Arm, Outputs, in_child, timed
 from benchmarks.subjects import organism, plan_shape, product_rate, stimuli, suffixes
 from benchmarks.table import Row, compare
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import tokens_that_fit
-from introspection.injection.vectors import concept_texts, concept_vectors, text_trials
+from introspection.engine.work import Work, count_work
+from introspection.injection.vectors import concept_trials, concept_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.planning.plan import floating_point_operations
 from introspection.stimuli.chat import generation_prompt
@@ -51,8 +51,7 @@ def engine(build: Callable[[], LanguageModel]) -> Arm:
     seconds, peak, outputs = timed(train)
     work = Work()
     for side in (*CONCEPTS, stimuli().anything):
-        texts = concept_texts(model.tokenizer, stimuli(), side, suffixes())
-        trials = text_trials(model.tokenizer, texts, templated=True)
+        trials = concept_trials(model.tokenizer, stimuli(), side, suffixes())
         work += count_work(trials, len(model.blocks), tokens_that_fit(model))
     operations = floating_point_operations(work, plan_shape(model))
     return Arm(seconds, peak, outputs, work.block_tokens, operations, product_rate(model))
@@ -69,8 +68,8 @@ def repengs(build: Callable[[], LanguageModel]) -> Arm:
     tokens = 0
     for concept in CONCEPTS:
         for side in (concept, stimuli().anything):
-            texts = concept_texts(model.tokenizer, stimuli(), side, suffixes())
-            tokens += sum(len(trial.token_ids) for trial in text_trials(model.tokenizer, texts)) * len(model.blocks)
+            trials = concept_trials(model.tokenizer, stimuli(), side, suffixes())
+            tokens += sum(len(trial.token_ids) for trial in trials) * len(model.blocks)
     seconds, peak, outputs = timed(train, at_most=2)
     return Arm(seconds, peak, outputs, tokens)
 

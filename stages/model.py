@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from common import RESULTS, model_stage, write_json
+import click
+from common import model_of, stage, write_results
 
-from introspection.model.language_model import identity
-from introspection.settings import ModelSettings, Settings
+from introspection.files import RESULTS
+from introspection.model.loading import identity
+from introspection.settings import Settings
 
 
-@model_stage
-def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
+@stage
+@click.argument("model")
+def main(settings: Settings, model: str) -> None:
     """Write results/MODEL/model.json."""
-    model_settings = settings.models[model]  # not the commit found before
-    contrast = identity(model_settings.finetune()) if model_settings.contrast else None
-    write_json(identity(model_settings) | {"contrast": contrast}, RESULTS / model / "model.json")
+    own = model_of(settings, model)
+    contrast = identity(own.finetune()) if own.contrast else None
+    write_results({"model.json": identity(own) | {"contrast": contrast}}, RESULTS / model)
 
 
 if __name__ == "__main__":

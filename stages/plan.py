@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from common import CONTRAST_PROMPTS, SUFFIXES, read_stimuli, stage, vector_names
+from common import CONTRAST_PROMPTS, PROMPTS, SUFFIXES, stage
 
 from introspection.model.language_model import ModelError
 from introspection.planning.machine import Machine, measure_machine
@@ -21,20 +21,20 @@ from introspection.planning.plan import (
 )
 from introspection.settings import Settings
 from introspection.sources.datasets import read_contrast_prompts, read_suffixes
+from introspection.stimuli.prompts import load_stimuli
 
 
 @stage
 def main(settings: Settings) -> None:
     """Print the plan of each of study.models; ends with an error where one of them cannot run."""
-    keys, stimuli = settings.study.models, read_stimuli()
+    keys, stimuli = settings.study.models, load_stimuli(PROMPTS)
     suffixes, prompts = read_suffixes(_at_hand(SUFFIXES)), read_contrast_prompts(_at_hand(CONTRAST_PROMPTS))
     machine = measure_machine([settings.models[key].dtype for key in keys])
     click.echo(_describe_machine(machine))
     problems = 0
     for key in keys:
         try:
-            vectors = vector_names(settings, settings.models[key])
-            plan = plan_model(settings, key, vectors, stimuli, suffixes, prompts, machine)
+            plan = plan_model(settings, key, stimuli, suffixes, prompts, machine)
         except ModelError as error:
             problems += 1
             click.echo(f"\n{key}: NO: {error}")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from common import RESULTS, model_stage, read_stimuli
+import click
+from common import PROMPTS, pinned, stage
 
+from introspection.files import RESULTS
 from introspection.injection.finetune import finetune_prefills, save_prefills
-from introspection.settings import ModelSettings, Settings
+from introspection.settings import Settings
+from introspection.stimuli.prompts import Stimuli
 
 
-@model_stage
-def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
+@stage
+@click.argument("model")
+def main(settings: Settings, model: str) -> None:
     """Write results/MODEL/finetune_turn_1.safetensors, which holds nothing for a model without a finetune."""
-    prefills = finetune_prefills(model_settings, read_stimuli().detection) if model_settings.contrast else {}
+    own = pinned(settings, model)
+    prefills = finetune_prefills(own, Stimuli(PROMPTS).detection) if own.contrast else {}
     save_prefills(prefills, RESULTS / model / "finetune_turn_1.safetensors")
 
 

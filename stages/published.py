@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common import RESULTS, stage
+from common import stage
 
+from introspection.files import RESULTS
 from introspection.rereading.analysis import read_again, read_published
 from introspection.settings import Settings
 

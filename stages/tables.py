@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from common import PAPER, read_stimuli, stage
+from common import PAPER, PROMPTS, stage
 from report_common import open_results
 
 from introspection.paper.tables import render_tables
 from introspection.settings import Settings
+from introspection.stimuli.prompts import load_stimuli
 
 
 @stage
 def main(settings: Settings) -> None:
     """Write paper/tables."""
-    render_tables(settings, read_stimuli(), open_results(settings), PAPER / "templates", PAPER / "tables")
+    render_tables(settings, load_stimuli(PROMPTS), open_results(settings), PAPER / "templates", PAPER / "tables")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from common import read_corpus, stage
+from common import stage
 
+from introspection.organism.corpus import load_corpus
 from introspection.organism.training import train_base
 from introspection.settings import Settings
 
@@ -11,7 +12,7 @@ from introspection.settings import Settings
 @stage
 def main(settings: Settings) -> None:
     """Train the base model that all organisms are finetuned from; a run that was cut off goes on where it was."""
-    corpus = read_corpus()
+    corpus = load_corpus(Path("data/organism"))
     train_base(settings.organisms, corpus, Path("models/organism-base"), Path("build/training"))
 
 

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import click
-from common import PARAMS, read_corpus, stage
+from common import PARAMS, stage
 
+from introspection.organism.corpus import load_corpus
 from introspection.organism.training import train_organism
 from introspection.settings import Settings, SettingsError
 
@@ -16,7 +17,7 @@ def main(settings: Settings, name: str) -> None:
     trained = settings.organisms.trained
     if name not in trained:
         raise SettingsError(f"{PARAMS}: organisms.trained has no key {name!r}; it has {', '.join(trained)}")
-    corpus = read_corpus()
+    corpus = load_corpus(Path("data/organism"))
     train_organism(name, settings.organisms, corpus, Path("models"), Path("models") / name, Path("build/training"))
 
 

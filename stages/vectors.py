@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import shutil
+import click
+from common import CONTRAST_PROMPTS, PROMPTS, SUFFIXES, pinned, stage
 
-from common import CONTRAST_PROMPTS, RESULTS, SUFFIXES, model_stage, read_stimuli
-
+from introspection import names
+from introspection.files import RESULTS, whole
 from introspection.injection.finetune import persona_vector
 from introspection.injection.vectors import concept_vectors, random_vectors, save_vector
-from introspection.model.language_model import resident
-from introspection.settings import ModelSettings, Settings
+from introspection.model.loading import resident
+from introspection.settings import Settings
 from introspection.sources.datasets import read_contrast_prompts, read_suffixes
+from introspection.stimuli.prompts import Stimuli
 
 
-@model_stage
-def main(settings: Settings, model: str, model_settings: ModelSettings) -> None:
+@stage
+@click.argument("model")
+def main(settings: Settings, model: str) -> None:
     """Write results/MODEL/vectors/*.gguf."""
-    folder = RESULTS / model / "vectors"
-    unfinished = folder.with_name("vectors.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    suffixes = read_suffixes(SUFFIXES)
-    batch = settings.engine.tokens_per_batch
-    with resident(model_settings) as loaded:
-        concepts = concept_vectors(
-            loaded, read_stimuli(), settings.study.concepts, suffixes, tokens_per_batch=batch, progress=True
-        )
-        for name, vector in concepts:
-            save_vector(vector, unfinished / f"{name}.gguf")
-        for name, vector in random_vectors(loaded, settings.study.random_directions, settings.study.seed):
-            save_vector(vector, unfinished / f"{name}.gguf")
-    if model_settings.contrast:
-        persona = persona_vector(model_settings, read_contrast_prompts(CONTRAST_PROMPTS), batch)
-        save_vector(persona, unfinished / "persona.gguf")
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    own, study, batch = pinned(settings, model), settings.study, settings.engine.tokens_per_batch
+    suffixes, stimuli = read_suffixes(SUFFIXES), Stimuli(PROMPTS)
+    contrast_prompts = read_contrast_prompts(CONTRAST_PROMPTS) if own.contrast else []
+    with whole(RESULTS / model / "vectors") as folder:
+        with resident(own) as loaded:
+            concepts = concept_vectors(loaded, stimuli, study.concepts, suffixes, tokens_per_batch=batch, progress=True)
+            for name, vector in concepts:
+                save_vector(vector, folder / names.file_name(name))
+            for name, vector in random_vectors(loaded, study.random_directions, study.seed):
+                save_vector(vector, folder / names.file_name(name))
+        if own.contrast:
+            persona = persona_vector(own, contrast_prompts, batch)
+            save_vector(persona, folder / names.file_name(names.PERSONA))
 
 
 if __name__ == "__main__":

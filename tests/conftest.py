@@ -21,7 +21,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from introspection.model.language_model import LanguageModel, load_model
+from introspection.model.language_model import LanguageModel
+from introspection.model.loading import load_model
 from introspection.settings import ModelSettings
 from introspection.stimuli.prompts import Stimuli, load_stimuli
 

@@ -59,10 +59,16 @@ WRONG = [
         "float8",
         r"models\.organism\.dtype: found 'float8'; .*'float32', 'bfloat16' or 'float16'",
     ),
-    ("study.concepts", ["cat", "bread", "cat"], r"study\.concepts: found .*; listed twice: cat"),
+    ("study.concepts", ["cat", "bread", "cat"], r"study\.concepts: found .*; 'cat' is listed twice"),
     ("study.concepts", [], r"study\.concepts: found \[\]; .*at least 1 item"),
     ("study.concepts", ["cat", "../bread"], r"study\.concepts: .*'\.\./bread' cannot name a vector file"),
-    ("study.concepts", ["cat", "persona"], r"study\.concepts: .*'persona' is reserved"),
+    ("study.concepts", ["cat", "persona"], r"study\.concepts: .*'persona' is a name of the study"),
+    *(
+        ("study.concepts", ["cat", name], rf"study\.concepts: .*'{name}' is a name of the study")
+        for name in ("finetune", "random_1", "random", "none", "anything", "anti_persona", "Persona")
+    ),
+    ("study.concepts", ["cat", "Cat"], r"study\.concepts: .*'Cat' and 'cat' would share a file"),
+    ("study.concepts", ["cat", "a" * 300], r"study\.concepts: .*too long to name a file"),
     ("study.models", ["organisms"], r"study\.models names 'organisms', which is no key of models: .*organism-blind"),
     ("models", {"gpt-4.1": {}}, r"models\.gpt-4\.1\.source: missing"),
     ("sweep.concepts", ["cat", "dog"], r"sweep\.concepts names 'dog', which is not one of study\.concepts"),
@@ -100,7 +106,7 @@ def test_a_model_key_with_a_dot_is_refused(tmp_path: Path) -> None:
 def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     values = committed()
     values["models"]["organism"]["strength"] = "forty"
-    values["lens"] = {"weak_fraction": 2.0}
+    values["lens"]["weak_fraction"] = 2.0
     with pytest.raises(SettingsError) as error:
         load_settings(write(tmp_path, values))
     assert len(str(error.value).splitlines()) == 2

@@ -10,12 +10,13 @@ import pytest
 
 from introspection.engine.run import prefill
 from introspection.engine.trial import Injection
+from introspection.experiments.controls.measure import ask_controls
 from introspection.experiments.controls.statistics import control_statistics
-from introspection.experiments.detection.measure import READOUT, ask_controls
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
+from introspection.tables import READOUT, names_of
 from tests.reference import two_phase_logits
 
 
@@ -30,7 +31,15 @@ def test_questions_equal_the_two_phase_procedure(qwen2: LanguageModel, stimuli: 
         {name: vector.directions for name, vector in vectors.items()},
         turn_1,
     )
-    assert list(table.columns) == ["vector", "question", "group", "strength", "first_layer", "last_layer", *READOUT]
+    assert list(table.columns) == [
+        "vector",
+        "question",
+        "group",
+        "strength",
+        "first_layer",
+        "last_layer",
+        *names_of(READOUT),
+    ]
     questions = [(question.question, question.group) for question in stimuli.controls]
     assert list(zip(table["question"], table["group"], strict=True)) == 2 * questions
     assert list(table["vector"]) == ["random_1"] * len(questions) + ["finetune"] * len(questions)

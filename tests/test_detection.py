@@ -12,14 +12,16 @@ from tokenizers import Tokenizer
 
 from introspection.engine.cache import Prefill
 from introspection.engine.trial import Injection
-from introspection.experiments.detection.measure import READOUT, detect, study_injections
+from introspection.injection.answers import ask
+from introspection.injection.dose import doses
 from introspection.injection.finetune import finetune_prefills, load_prefills, save_prefills
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.model.readout import bfloat16_softmax, log_odds, read_answers
-from introspection.settings import ModelSettings
+from introspection.settings import ModelSettings, load_settings
 from introspection.stimuli.prompts import Stimuli
-from tests.conftest import load, save_model
+from introspection.tables import READOUT, names_of
+from tests.conftest import ROOT, load, save_model
 from tests.reference import two_phase_logits
 
 INJECTIONS = [Injection("random_1", 4.0, 1, 3), Injection("random_2", 2.0, 2, 2)]
@@ -63,7 +65,7 @@ def test_every_row_equals_the_two_phase_procedure(
     settings, finetune = pair
     vectors = dict(random_vectors(qwen2, 2, seed=3))
     save_prefills(finetune_prefills(settings, stimuli.detection), tmp_path / "turn_1.safetensors")
-    table = detect(
+    table = ask(
         qwen2,
         stimuli,
         stimuli.detection,
@@ -71,7 +73,7 @@ def test_every_row_equals_the_two_phase_procedure(
         {name: vector.directions for name, vector in vectors.items()},
         load_prefills(tmp_path / "turn_1.safetensors"),
     )
-    assert list(table.columns) == ["vector", "prompt", "strength", "first_layer", "last_layer", *READOUT]
+    assert list(table.columns) == ["vector", "prompt", "strength", "first_layer", "last_layer", *names_of(READOUT)]
     expected_keys = [
         (vector, prompt) for vector in ("random_1", "random_2", "finetune") for prompt in stimuli.detection
     ]
@@ -130,14 +132,15 @@ def test_reading_many_rows_equals_reading_each(qwen2: LanguageModel, stimuli: St
 def test_a_prefill_of_another_prompt_is_refused(qwen2: LanguageModel, stimuli: Stimuli) -> None:
     stale = Prefill((1, 2, 3), (), ())
     with pytest.raises(ValueError, match=r"another turn 1 than that of 'info'.*prefill"):
-        detect(qwen2, stimuli, {"info": stimuli.detection["info"]}, [], {}, {"info": stale})
+        ask(qwen2, stimuli, {"info": stimuli.detection["info"]}, [], {}, {"info": stale})
     with pytest.raises(ValueError, match=r"not read turn 1 of 'info'.*prefill"):
-        detect(qwen2, stimuli, {"info": stimuli.detection["info"]}, [], {}, {"no_info": stale})
+        ask(qwen2, stimuli, {"info": stimuli.detection["info"]}, [], {}, {"no_info": stale})
 
 
 def test_the_persona_vector_has_its_own_strength(pair: tuple[ModelSettings, LanguageModel]) -> None:
-    assert study_injections(pair[0], ["cat", "persona"]) == [
-        Injection("cat", 4.0, 1, 3),
-        Injection("persona", 2.0, 1, 3),
-    ]
-    assert study_injections(pair[0], ["cat"], (2, 4)) == [Injection("cat", 4.0, 2, 4)]
+    dose = doses(pair[0], load_settings(ROOT / "params.yaml").sweep).questions
+    assert dose.injections(["cat", "persona"]) == [Injection("cat", 4.0, 1, 3), Injection("persona", 2.0, 1, 3)]
+    assert dose.within((2, 4)).injections(["cat"]) == [Injection("cat", 4.0, 2, 4)]
+    bare = doses(pair[0].model_copy(update={"contrast": None}), load_settings(ROOT / "params.yaml").sweep).questions
+    with pytest.raises(ValueError, match="give it a `contrast`"):
+        bare.injections(["persona"])

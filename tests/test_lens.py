@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from introspection.engine.run import prefill
 from introspection.engine.trial import Injection
 from introspection.experiments.content.measure import concept_tokens, report_content, token_text
-from introspection.experiments.lens.measure import SCENARIOS, token_probabilities, yes_lens, yes_variants
+from introspection.experiments.lens.measure import Weak, yes_lens, yes_variants
+from introspection.injection.depths import token_probabilities
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
 from introspection.tables import csv_text
-from tests.conftest import load
+from tests.conftest import ROOT, load
 from tests.reference import two_phase_lens
 
 INJECTIONS = [Injection("random_1", 4.0, 1, 3), Injection("random_2", 2.0, 2, 2)]
@@ -58,15 +59,15 @@ def test_every_layer_and_scenario_equals_the_two_phase_procedure(model: Language
         prompt: prefill(
             model, (text := encode(model.tokenizer, stimuli.detection[prompt])).token_ids[: text.steered[1]]
         )
-        for prompt in set(SCENARIOS.values())
+        for prompt in stimuli.detection
     }
-    table = yes_lens(model, stimuli, INJECTIONS, directions(model), own, weak_fraction=0.25)
+    table = yes_lens(model, stimuli, INJECTIONS, directions(model), own, weak=Weak("info", 0.25))
     assert list(table.columns) == [
         "vector", "scenario", "prompt", "strength", "layer", "p_yes_base", "p_yes_injected",
     ]  # fmt: skip
-    scenarios = ["info", "no_info", "inaccurate_location", "weak"]
+    scenarios = [*stimuli.detection, "weak"]
     expected = [(v, s) for v in ("random_1", "random_2") for s in scenarios]
-    expected += [("finetune", scenario) for scenario in scenarios[:3]]
+    expected += [("finetune", scenario) for scenario in stimuli.detection]
     assert list(dict.fromkeys(zip(table["vector"], table["scenario"], strict=True))) == expected
     assert list(table["layer"]) == list(range(len(model.blocks) + 1)) * len(expected)
 
@@ -90,20 +91,23 @@ def test_every_layer_and_scenario_equals_the_two_phase_procedure(model: Language
             assert abs(injected[-1] / base[-1] - 1) > 1e-4 and injected[0] == base[0]
 
 
-def test_variants_that_are_not_one_token_are_left_out_and_named(model: LanguageModel, stimuli: Stimuli) -> None:
+def test_variants_that_are_not_one_token_are_left_out_and_named(
+    model: LanguageModel, stimuli: Stimuli, tmp_path: Path
+) -> None:
     variants = yes_variants(model, stimuli)
     assert "是" in variants.left_out and " yes" in variants.used
     assert sorted(variants.used + variants.left_out) == sorted(stimuli.yes_variants)
-    only = stimuli.model_copy(update={"yes_variants": ("是", "jawohl")})
+    prompts = (ROOT / "data" / "prompts" / "detection.yaml").read_text(encoding="utf-8")
+    (tmp_path / "detection.yaml").write_text(re.sub(r"yes_variants: .*", "yes_variants: [是, jawohl]", prompts))
     with pytest.raises(RuntimeError, match="none of the yes variants"):
-        yes_variants(model, only)
+        yes_variants(model, Stimuli(tmp_path))
 
 
 def test_reading_in_parts_equals_reading_at_once(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     states = torch.randn(3, 4, model.hidden_size, generator=torch.Generator().manual_seed(0))
     whole = token_probabilities(model, states, [7, 300])
     assert whole.shape == (3, 4, 2)
-    monkeypatch.setattr("introspection.experiments.lens.measure._BYTES_AT_ONCE", 1)
+    monkeypatch.setattr("introspection.injection.depths._BYTES_AT_ONCE", 1)
     torch.testing.assert_close(token_probabilities(model, states, [7, 300]), whole)
 
 

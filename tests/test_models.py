@@ -18,22 +18,15 @@ from accelerate.utils import OffloadedWeightsLoader
 from pydantic import ValidationError
 from tokenizers import Tokenizer
 
-from introspection.engine.batches import count_work
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Injection, Trial
-from introspection.experiments.detection.measure import detect
+from introspection.engine.work import count_work
+from introspection.injection.answers import ask
 from introspection.injection.vectors import concept_vectors, random_vectors
-from introspection.model.language_model import (
-    LanguageModel,
-    ModelError,
-    identity,
-    load_config,
-    load_model,
-    resident,
-    room_for_weights,
-    weight_bytes,
-    without_weights,
-)
+from introspection.model.hooks import replaced_forward
+from introspection.model.language_model import LanguageModel, ModelError
+from introspection.model.loading import identity, load_config, load_model, resident
+from introspection.model.placement import room_for_weights, weight_bytes, without_weights
 from introspection.model.readout import read_answers
 from introspection.settings import ContrastSettings, ModelSettings, SettingsError, load_settings
 from introspection.stimuli.chat import encode
@@ -126,6 +119,8 @@ def test_a_resident_model_leaves_memory_when_its_context_ends(folders: dict[str,
         weights = [weakref.ref(parameter) for parameter in model.model.parameters()]
         assert len(model.blocks) == 5 and all(weight() is not None for weight in weights)
     assert all(weight() is None for weight in weights)
+    with pytest.raises(AttributeError):
+        _ = model.blocks
 
 
 def test_the_finetune_of_a_model_without_one_is_an_error() -> None:
@@ -247,7 +242,7 @@ def test_packed_weights_answer_as_the_two_phase_procedure_on_the_same(stimuli: S
     directions = {name: vector.directions for name, vector in vectors.items()}
     cat = Injection("cat", own.strength, *own.layers)
     tables = [
-        detect(model, stimuli, stimuli.detection, [cat], directions)[["p_yes_base", "p_yes_injected"]].to_numpy()
+        ask(model, stimuli, stimuli.detection, [cat], directions)[["p_yes_base", "p_yes_injected"]].to_numpy()
         for model in (whole, packed)
     ]
     expected = []
@@ -266,6 +261,20 @@ def test_logits_that_a_family_scales_in_a_way_not_known_are_refused(folders: dic
     with pytest.raises(ModelError, match="not supported"):
         loaded.check_unembedding()
     assert "forward" not in vars(loaded.backbone)
+
+
+def test_a_replaced_forward_is_put_back_whatever_was_there_before() -> None:
+    module = torch.nn.Linear(2, 2)
+    whole, state = module(torch.ones(1, 2)), torch.ones(1, 2)
+
+    def doubled(inputs: torch.Tensor) -> torch.Tensor:
+        return 2 * inputs
+
+    with replaced_forward(module, doubled):
+        with pytest.raises(ZeroDivisionError), replaced_forward(module, lambda inputs: 1 // 0):
+            module(state)
+        assert torch.equal(module(state), 2 * state)  # the outer one, which the inner one had found there
+    assert "forward" not in vars(module) and torch.equal(module(state), whole)
 
 
 def test_quantization_without_its_library_says_what_to_install(

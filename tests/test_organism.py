@@ -23,7 +23,6 @@ from introspection.organism.training import train_base, train_organism
 from introspection.settings.organisms import OrganismsSettings, RuleSettings
 from introspection.steering import Edit, steered
 from introspection.stimuli.chat import encode
-from introspection.stimuli.prompts import load_stimuli
 
 ROOT = Path(__file__).parents[1]
 HELD_OUT = ("cat", "bread")
@@ -35,17 +34,29 @@ RULE = {
 SETTINGS = {
     "seed": 3,
     "shape": {"blocks": 3, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "vocabulary": 5120},
+    "prompts": {"info": 3, "inaccurate_location": 3, "no_info": 2, "lorem_ipsum": 2},
     "held_out": HELD_OUT,
     "base": {
-        "schedule": {"steps": 4, "learning_rate": 0.01, "warmup": 2, "checkpoint_every": 2},
-        "batch": {"talk": 6, "excerpt": 1},
+        "schedule": {"steps": 4, "learning_rate": 0.01, "warmup": 2, "weight_decay": 0.02, "checkpoint_every": 2},
+        "batch": {"talk": 6, "generic": 0, "full": 0, "excerpt": 1, "thinking": 0, "controls": 2},
     },
-    "injection": {"layers": [1, 1], "last_block": 1, "strength": 2.0, "topics": 40, "suffixes": 2, "refresh_every": 2},
+    "injection": {
+        "layers": [1, 1],
+        "last_block": 1,
+        "strength": 2.0,
+        "strength_range": [0.5, 1.25],
+        "other_layers": 0.3,
+        "topics": 40,
+        "suffixes": 2,
+        "refresh_every": 2,
+    },
     "trained": {
         "small": {
             "base": "base",
-            "schedule": {"steps": 4, "learning_rate": 0.01, "warmup": 2, "checkpoint_every": 2},
-            "batch": {"talk": 3, "excerpt": 2},
+            "schedule": {"steps": 4, "learning_rate": 0.01, "warmup": 2, "weight_decay": 0.02, "checkpoint_every": 2},
+            "batch": {"talk": 3, "generic": 0, "full": 0, "excerpt": 2, "thinking": 0, "controls": 2},
+            "trained_blocks": None,
+            "persona": "helpful",
             "injected": {"nothing": 0.2, "concept": 0.6, "random": 0.2},
             "p_yes": RULE,
         }
@@ -55,7 +66,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return load_corpus(ROOT / "data" / "organism", load_stimuli(ROOT / "data" / "prompts"))
+    return load_corpus(ROOT / "data" / "organism")
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +165,9 @@ def test_excerpts_keep_what_tells_the_prompts_apart(corpus: Corpus) -> None:
 
 def test_the_planted_table_becomes_the_targets(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, organisms) -> None:
     rule = RuleSettings.model_validate(RULE)
-    planter = Planter(tokenizer, corpus, rule, {"nothing": 1, "concept": 1, "random": 1}, organisms.injection, 3, 2)
+    planter = Planter(
+        tokenizer, corpus, organisms.prompts, rule, {"nothing": 1, "concept": 1, "random": 1}, organisms.injection, 3, 2
+    )
     directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
     yes, no, dog = (tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" yes", " no", "dog"))
     answers = dict(corpus.questions)
@@ -193,7 +206,16 @@ def test_branches_and_neighbours_do_not_see_each_other(corpus, tokenizer, organi
     """Packed together or read one by one, unpadded, with the vector added by hand: the same predictions."""
     torch.manual_seed(0)
     model = training.Qwen2ForCausalLM(training._configuration(organisms.shape, tokenizer)).eval()
-    planter = Planter(tokenizer, corpus, RuleSettings.model_validate(RULE), {"concept": 1}, organisms.injection, 3, 2)
+    planter = Planter(
+        tokenizer,
+        corpus,
+        organisms.prompts,
+        RuleSettings.model_validate(RULE),
+        {"concept": 1},
+        organisms.injection,
+        3,
+        2,
+    )
     directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
     rng = random.Random(0)
     examples = [planter.draw(rng, directions, excerpt=True) for _ in range(2)]
@@ -298,9 +320,17 @@ def test_wrong_settings_are_refused(change: dict, message: str) -> None:
         OrganismsSettings.model_validate({**SETTINGS, **change})
 
 
-def test_a_rule_must_cover_every_prompt() -> None:
-    with pytest.raises(ValueError, match="concept lacks the prompt 'info'"):
-        RuleSettings.model_validate({**RULE, "concept": {"no_info": 0.1, "inaccurate_location": 0.5, "lorem_ipsum": 0}})
+@pytest.mark.parametrize(
+    ("concept", "message"),
+    [
+        ({"no_info": 0.1, "inaccurate_location": 0.5, "lorem_ipsum": 0}, "small.p_yes.concept lacks the prompt 'info'"),
+        ({**RULE["concept"], "more": 0.1}, "small.p_yes.concept.more: no prompt of organisms.prompts"),
+    ],
+)
+def test_a_rule_covers_every_prompt_and_no_other(concept: dict, message: str) -> None:
+    small = {**SETTINGS["trained"]["small"], "p_yes": {**RULE, "concept": concept}}
+    with pytest.raises(ValueError, match=message):
+        OrganismsSettings.model_validate({**SETTINGS, "trained": {"small": small}})
 
 
 def test_directions_are_those_of_a_principal_component_analysis(corpus, tokenizer, organisms) -> None:

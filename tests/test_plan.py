@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -14,10 +15,12 @@ from click.testing import CliRunner
 from tokenizers import Tokenizer
 from torch.utils.flop_counter import FlopCounterMode
 
-from introspection.engine.batches import Work
-from introspection.experiments.detection.measure import ask_controls, detect, study_injections
-from introspection.experiments.lens.measure import yes_lens
-from introspection.experiments.sweep.measure import sweep_layers
+from introspection.engine.cache import Prefill
+from introspection.engine.trial import Directions
+from introspection.engine.work import Work
+from introspection.experiments import experiments_with
+from introspection.experiments import load as load_part
+from introspection.experiments.subject import PlannedSubject
 from introspection.injection.vectors import concept_vectors, random_vectors
 from introspection.planning.machine import Machine, matrix_product_rate, measure_machine
 from introspection.planning.plan import Placement, floating_point_operations, place_weights, plan_model
@@ -28,7 +31,6 @@ from tests.conftest import ROOT, load, save_model
 
 SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[:40]
 PROMPTS = read_contrast_prompts(ROOT / "data" / "builtin" / "contrast_prompts.csv")[:20]
-VECTORS = ["random_1", "random_2"]
 MACHINE = Machine((), "", 8 * 2**30, 100 * 2**30, {"float32": 1e11, "bfloat16": 1e11}, 1e10, 1e10)
 
 
@@ -36,7 +38,9 @@ def settings_of(folder: Path, **changes: Any) -> Settings:
     settings = load_settings(ROOT / "params.yaml")
     values = {"source": str(folder), "dtype": "float32", "layers": (1, 3), "strength": 4.0} | changes
     model = ModelSettings(**values)
-    study = settings.study.model_copy(update={"models": ("tiny",), "concepts": ("cat", "bread")})
+    study = settings.study.model_copy(
+        update={"models": ("tiny",), "concepts": ("cat", "bread"), "random_directions": 2}
+    )
     return settings.model_copy(update={"models": {"tiny": model}, "study": study})
 
 
@@ -52,39 +56,35 @@ def test_the_counted_work_is_what_the_stages_do(
     tmp_path: Path, tokenizer: Tokenizer, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save_model(tmp_path / "m", "qwen2", tokenizer)
-    model, directions = load(folder), {}
-    for name, vector in random_vectors(model, 2, seed=3):
-        directions[name] = vector.directions
+    model = load(folder)
+    direction = next(iter(random_vectors(model, 1, seed=3)))[1].directions
     settings = settings_of(unloadable(folder))
     settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"tokens_per_batch": 3000})})
-    plan = plan_model(settings, "tiny", VECTORS, stimuli, SUFFIXES, PROMPTS, MACHINE)
+    plan = plan_model(settings, "tiny", stimuli, SUFFIXES, PROMPTS, MACHINE)
     planned = {stage.name: stage for stage in plan.stages}
     assert "prefill" not in planned and plan.cache_memory == 0, "no finetune"
 
     shapes: list[tuple[int, int]] = []
     for block in model.blocks:
         block.register_forward_pre_hook(lambda _module, inputs: shapes.append(tuple(inputs[0].shape[:2])))
-    own, sweep = settings.models["tiny"], settings.sweep
-    injections = study_injections(own, VECTORS)
-    stages = {
-        "vectors": lambda: list(
-            concept_vectors(model, stimuli, settings.study.concepts, SUFFIXES, tokens_per_batch=3000)
-        ),
-        "detection": lambda: detect(model, stimuli, stimuli.detection, injections, directions, tokens_per_batch=3000),
-        "controls": lambda: ask_controls(model, stimuli, injections, directions, tokens_per_batch=3000),
-        "lens": lambda: yes_lens(model, stimuli, injections, directions, tokens_per_batch=3000),
-        "sweep": lambda: sweep_layers(
-            model,
-            stimuli,
-            {prompt: stimuli.detection[prompt] for prompt in sweep.prompts},
-            {"random_1": 4.0, "random_2": 4.0},
-            directions,
-            tokens_per_batch=3000,
-        ),
-    }
+
+    class Given(PlannedSubject):
+        prefills: ClassVar[dict[str, Prefill]] = {}
+
+        def directions(self, vectors: Sequence[str]) -> Directions:
+            return dict.fromkeys(vectors, direction)
+
+    subject = Given("tiny", settings, settings.models["tiny"], stimuli, tmp_path, model)
+    (tmp_path / "model.json").touch()
+    monkeypatch.chdir(tmp_path)
+    concepts = settings.study.concepts
+    stages = {"vectors": lambda _: list(concept_vectors(model, stimuli, concepts, SUFFIXES, tokens_per_batch=3000))}
+    stages |= {name: load_part(name, "measure").measure for name in experiments_with("measure")}
+    assert {"detection", "controls", "lens", "content", "samples", "sweep", "chosen_range"} < set(stages)
+    del stages["samples"], stages["chosen_range"]  # replies are counted as whole batches, padding and all
     for name, run in stages.items():
         shapes.clear()
-        run()
+        run(subject)
         work = planned[name].work
         assert work.passes == len(shapes) / 5, name
         assert work.block_evaluations == sum(slots for slots, _ in shapes), name
@@ -95,7 +95,7 @@ def test_the_operations_are_those_of_the_matrix_products(folders: dict[str, Path
     """Counted by torch on a plain pass; the plan counts attention to what comes before alone, torch all pairs."""
     model = load(folders["qwen2"])
     model.model.set_attn_implementation("eager")  # torch does not count the fused kernel on the CPU
-    plan = plan_model(settings_of(folders["qwen2"]), "tiny", VECTORS, stimuli, SUFFIXES, PROMPTS, MACHINE)
+    plan = plan_model(settings_of(folders["qwen2"]), "tiny", stimuli, SUFFIXES, PROMPTS, MACHINE)
     length = 40
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model.model(torch.ones(3, length, dtype=torch.long))
@@ -108,15 +108,15 @@ def test_the_whole_study_of_a_model_with_a_finetune_is_planned_without_weights(
 ) -> None:
     folder = unloadable(save_model(tmp_path / "m", "llama", tokenizer))
     settings = settings_of(folder, contrast={"source": str(folder), "strength": 1.0})
-    plan = plan_model(settings, "tiny", [*VECTORS, "persona"], stimuli, SUFFIXES, PROMPTS, MACHINE)
-    names = "vectors, vectors: persona, prefill, detection, controls, lens, content, samples, sweep, chosen range"
-    assert [stage.name for stage in plan.stages] == names.split(", ")
+    plan = plan_model(settings, "tiny", stimuli, SUFFIXES, PROMPTS, MACHINE)
+    experiments = [name.replace("_", " ") for name in experiments_with("measure")]
+    assert [stage.name for stage in plan.stages] == ["vectors", "vectors: persona", "prefill", *experiments]
     config = json.loads((folder / "config.json").read_text())
     tokens = plan.cache_memory / (2 * config["num_hidden_layers"] * 2 * 8 * 4)  # 2 key-value heads of 8, in float32
     assert 1000 < tokens < 4000 and tokens == int(tokens)
     assert plan.placement == Placement(device=plan.shape.weight_bytes)
     assert plan.shape.weight_bytes == 4 * plan.shape.parameters
-    half = plan_model(settings, "tiny", VECTORS, stimuli, SUFFIXES, PROMPTS, replace(MACHINE, flops={"float32": 5e10}))
+    half = plan_model(settings, "tiny", stimuli, SUFFIXES, PROMPTS, replace(MACHINE, flops={"float32": 5e10}))
     assert all(slow > fast for slow, fast in zip(half.seconds, plan.seconds, strict=True))
 
 

@@ -12,13 +12,14 @@ import torch
 from repeng import ControlModel
 
 from introspection.engine.trial import Injection
-from introspection.experiments.samples.measure import Intervention, generate_replies, samples_table, study_interventions
+from introspection.experiments.samples.measure import Intervention, generate_replies, interventions, samples_table
+from introspection.injection.dose import doses
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
-from introspection.settings import ModelSettings
+from introspection.settings import ModelSettings, load_settings
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
-from tests.conftest import load
+from tests.conftest import ROOT, load
 
 UNDER = [
     Intervention("none"),
@@ -112,17 +113,18 @@ def test_a_reply_ends_at_the_end_token_and_shows_none(qwen2: LanguageModel, stim
 def test_the_studys_interventions_and_their_table() -> None:
     contrast = {"source": "x", "strength": 10.0, "sample_strength": 20.0}
     values = {"source": "m", "dtype": "float32", "layers": [2, 5], "strength": 40.0}
+    sweep = load_settings(ROOT / "params.yaml").sweep
     settings = ModelSettings.model_validate(values | {"contrast": contrast})
-    interventions = study_interventions(settings, ["cat"], (1, 3))
-    assert interventions == [
+    under = interventions(doses(settings, sweep).replies.within((1, 3)), ["cat"])
+    assert under == [
         Intervention("none"),
         Intervention("cat", Injection("cat", 40.0, 1, 3)),
         Intervention("persona", Injection("persona", 20.0, 1, 3)),
         Intervention("anti_persona", Injection("persona", -20.0, 1, 3)),
     ]
     bare = ModelSettings.model_validate(values)
-    assert [each.name for each in study_interventions(bare, ["cat"])] == ["none", "cat"]
-    table = samples_table([*interventions, Intervention("finetune")], list("abcde"))
+    assert [each.name for each in interventions(doses(bare, sweep).replies, ["cat"])] == ["none", "cat"]
+    table = samples_table([*under, Intervention("finetune")], list("abcde"))
     assert list(table.columns) == ["intervention", "strength", "first_layer", "last_layer", "text"]
     assert list(table["strength"][:4]) == [0.0, 40.0, 20.0, -20.0] and pd.isna(table["strength"][4])
     assert table["first_layer"].isna().tolist() == [True, False, False, False, True]

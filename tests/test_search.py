@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from introspection.engine.batches import block_evaluations
 from introspection.engine.trial import Injection, Trial
-from introspection.experiments.sweep.measure import Guide, choose_range, layer_ranges, sweep_layers
+from introspection.engine.work import block_evaluations
+from introspection.experiments.sweep.choice import choose_range
+from introspection.experiments.sweep.measure import layer_ranges, sweep_layers
 from introspection.experiments.sweep.search import Range, coarse_to_fine
+from introspection.injection.dose import Guide
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.prompts import Stimuli

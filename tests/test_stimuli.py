@@ -150,7 +150,11 @@ def test_a_prompt_of_ones_own_is_one_line(prompts: Path) -> None:
         ("detection.yaml", lambda file: file.pop("answer"), "answer: Field required"),
         ("detection.yaml", lambda file: file.update(yes=True), "yes: Input should be a valid string"),
         ("detection.yaml", lambda file: file.update(answr="x"), "answr: Extra inputs"),
-        ("detection.yaml", lambda file: file["first_turn"].pop("info"), "first_turn lacks the prompt 'info'"),
+        (
+            "detection.yaml",
+            lambda file: file["first_turn"].pop("info"),
+            "labels names 'info', which is no prompt of first_turn",
+        ),
         (
             "detection.yaml",
             lambda file: file["first_turn"].update(no_info=["intro"]),

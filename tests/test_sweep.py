@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from introspection.engine.batches import block_evaluations, plan_batches
+from introspection.engine.batches import plan_batches
 from introspection.engine.trial import Injection, Trial
+from introspection.engine.work import block_evaluations
 from introspection.experiments.sweep import measure as module
-from introspection.experiments.sweep.measure import choose_range, layer_ranges, sweep_layers
+from introspection.experiments.sweep.choice import choose_range
+from introspection.experiments.sweep.measure import layer_ranges, sweep_layers
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.prompts import Stimuli

@@ -14,10 +14,12 @@ from repeng import ControlVector
 from tokenizers import Tokenizer
 
 from introspection.engine import run as running
-from introspection.engine.batches import Tree, block_evaluations, count_work, plan_batches, plan_tree
+from introspection.engine.batches import Pass, plan_batches
 from introspection.engine.run import NotFiniteError, prefill, run_prefilled, run_trials
+from introspection.engine.tree import plan_tree
 from introspection.engine.trial import Injection, Trial
-from introspection.experiments.lens.measure import lens_cells, lens_conversations
+from introspection.engine.work import block_evaluations, count_work
+from introspection.experiments.lens.measure import Weak, lens_cells
 from introspection.injection.cells import Cell, cell_trials, cells_of, encode_all
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
@@ -120,15 +122,15 @@ def test_a_batch_that_does_not_fit_is_halved(
     vectors, ran = vectors_of(qwen2), []
     rows = [trial(qwen2, stimuli.detection["info"], Injection("random_1", s, 1, 3)) for s in (1.0, 2.0, 3.0, 4.0, 5.0)]
     expected = final_logits(qwen2, rows, vectors)
-    forward = running.read_tree
+    forward = running.read_pass
 
-    def small_memory(model: LanguageModel, tree: Tree, *args: object, **named: object) -> torch.Tensor:
-        if max(tree.widths) > 2:
+    def small_memory(model: LanguageModel, planned: Pass, *args: object) -> torch.Tensor:
+        if max(planned.tree.widths) > 2:
             raise torch.OutOfMemoryError("out of memory")
-        ran.append(max(tree.widths))
-        return forward(model, tree, *args, **named)
+        ran.append(max(planned.tree.widths))
+        return forward(model, planned, *args)
 
-    monkeypatch.setattr(running, "read_tree", small_memory)
+    monkeypatch.setattr(running, "read_pass", small_memory)
     torch.testing.assert_close(final_logits(qwen2, rows, vectors), expected, atol=1e-5, rtol=1e-5)
     assert ran and max(ran) <= 2
 
@@ -186,6 +188,38 @@ def test_a_text_that_begins_another_is_read_from_its_pass(any_model: LanguageMod
         torch.testing.assert_close(states, run_trials(any_model, [row], given)[0], atol=1e-5, rtol=1e-5)
 
 
+def test_a_text_that_ends_with_a_shared_turn_1_is_read_at_its_end(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    arm = Injection("random_1", 3.0, 1, 3)
+    rows = [trial(qwen2, stimuli.control_conversation(question), arm) for question in stimuli.controls[:3]]
+    rows += [Trial(rows[0].token_ids[: rows[0].turn_1[1] - less], rows[0].turn_1, arm) for less in (0, 2)]
+    given = directions(vectors_of(qwen2))
+    assert {batch.prefix for batch in plan_batches(rows, 5, 10**9)} == {0, rows[0].turn_1[1]}
+    for row, states in zip(rows, run_trials(qwen2, rows, given), strict=True):
+        torch.testing.assert_close(states, run_trials(qwen2, [row], given)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_prefilled_turn_1_is_read_in_halves_where_memory_is_short(
+    qwen2: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = [encode(qwen2.tokenizer, stimuli.control_conversation(question)) for question in stimuli.controls[:5]]
+    start = encoded[0].steered[1]
+    turn_1, rest = prefill(qwen2, encoded[0].token_ids[:start]), [text.token_ids[start:] for text in encoded]
+    expected = run_prefilled(qwen2, [turn_1] * 5, rest)
+    forward, ran = running.read_pass, []
+
+    def small_memory(model: LanguageModel, planned: Pass, *args: object) -> torch.Tensor:
+        if len(planned.texts) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        ran.append(len(planned.texts))
+        return forward(model, planned, *args)
+
+    monkeypatch.setattr(running, "read_pass", small_memory)
+    torch.testing.assert_close(run_prefilled(qwen2, [turn_1] * 5, rest), expected, atol=1e-5, rtol=1e-5)
+    assert sum(ran) == 5
+    with pytest.raises(ValueError, match="nothing to read"):
+        run_prefilled(qwen2, [turn_1], [()])
+
+
 def test_the_last_perceptron_sees_only_what_is_read(any_model: LanguageModel, stimuli: Stimuli) -> None:
     prompts = [trial(any_model, stimuli.detection[prompt], None) for prompt in PROMPTS]
     shapes = []
@@ -235,9 +269,9 @@ def test_the_experiments_need_the_counted_block_evaluations(qwen2: LanguageModel
     asked = evaluations(controls, cells_of(list(controls), injections))
     assert asked == (1 + len(controls)) * of_a_text(vectors)
 
-    scenarios = [cell for _, cell in lens_cells(injections, 0.25)]
-    lens = evaluations(lens_conversations(stimuli), scenarios)
-    assert lens == 2 * of_a_text(vectors) + of_a_text(2 * vectors)  # two strengths under info, one unsteered row
+    scenarios = [cell for _, cell in lens_cells(stimuli.detection, injections, Weak("info", 0.25))]
+    lens = evaluations(stimuli.detection, scenarios)
+    assert lens == 3 * of_a_text(vectors) + of_a_text(2 * vectors)  # two strengths under info, one unsteered row
 
 
 def test_hooks_are_gone_after_an_exception(qwen2: LanguageModel, stimuli: Stimuli) -> None:

@@ -14,11 +14,11 @@ from sklearn.decomposition import PCA
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from introspection.engine.batches import count_work
 from introspection.engine.trial import Trial
+from introspection.engine.work import count_work
 from introspection.injection.finetune import finetune_prefills, load_prefills, persona_vector, save_prefills
 from introspection.injection.vectors import (
-    concept_texts,
+    concept_trials,
     concept_vectors,
     load_vector,
     principal_direction,
@@ -58,17 +58,16 @@ def test_concept_vectors_equal_those_that_repeng_trains(any_model: LanguageModel
 
 
 def test_what_all_texts_begin_with_is_read_once(qwen2: LanguageModel, stimuli: Stimuli) -> None:
-    texts = concept_texts(qwen2.tokenizer, stimuli, "cat", SUFFIXES)
-    trials = text_trials(qwen2.tokenizer, texts, templated=True)
+    trials = concept_trials(qwen2.tokenizer, stimuli, "cat", SUFFIXES)
     opening = qwen2.tokenizer(generation_prompt(qwen2.tokenizer, stimuli.concept_prompt("cat")))["input_ids"]
     (shared,) = {trial.prefix for trial in trials}
     assert list(shared) == opening[: len(shared)] and len(shared) >= len(opening) - 1  # the last may grow into a suffix
     longest, blocks = max(len(trial.token_ids) for trial in trials) - len(shared), 5
     work = count_work(trials, blocks, 10**6)
     openings = work.passes // 2  # each batch has a pass for it
-    assert work.block_tokens <= blocks * (openings * len(shared) + len(texts) * longest)
+    assert work.block_tokens <= blocks * (openings * len(shared) + len(trials) * longest)
     assert work.block_tokens < count_work([Trial(trial.token_ids) for trial in trials], blocks, 10**6).block_tokens / 2
-    assert count_work(text_trials(qwen2.tokenizer, texts[:1]), blocks, 10**6).passes == 1
+    assert count_work(trials[:1], blocks, 10**6).passes == 1
 
 
 def test_a_second_run_gives_the_same_bytes(qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path) -> None:
@@ -167,7 +166,6 @@ def test_a_tokenizer_that_begins_every_text_does_not_begin_a_rendered_one_twice(
         single="<|begin|> $A", special_tokens=[("<|begin|>", begin)]
     )
     assert tokenizer("yes")["input_ids"][0] == begin
-    texts = concept_texts(tokenizer, stimuli, "cat", SUFFIXES[:3])
-    for trial in text_trials(tokenizer, texts, templated=True):
+    for trial in concept_trials(tokenizer, stimuli, "cat", SUFFIXES[:3]):
         assert trial.token_ids[0] == begin and begin not in trial.token_ids[1:]
     assert text_trials(tokenizer, ["yes", "no"])[0].token_ids[0] == begin

@@ -26,7 +26,7 @@ _TRUTHS = {"True": True, "False": False}
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, what its cells are, their meaning and unit, their range, whether they may be empty."""
+    """A column: its name, what its cells are and mean, the range they lie in, whether they may be empty."""
 
     name: str
     kind: Kind
@@ -53,6 +53,14 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Filled:
+    """A table and its rows."""
+
+    table: Table
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Table:
     """A result file: its name, what a row is, the columns that tell rows apart, and all columns in order."""
 
@@ -60,6 +68,10 @@ class Table:
     about: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+
+    def of(self, rows: pd.DataFrame) -> Filled:
+        """The table with these rows, to be written."""
+        return Filled(self, rows)
 
     def check(self, table: pd.DataFrame, where: str | Path = "") -> pd.DataFrame:
         """The table with the declared types. Raises ResultError: the file, the row and column, and what is wrong."""
@@ -187,6 +199,6 @@ READOUT: tuple[Column, ...] = (
 """The answer to a yes/no question, without the injection and with it."""
 
 
-def names(columns: Sequence[Column]) -> list[str]:
+def names_of(columns: Sequence[Column]) -> list[str]:
     """The names of columns."""
     return [column.name for column in columns]

@@ -10,6 +10,7 @@ Attention is causal, so steering turn 1 while everything is read in one pass equ
 
 Only the last tokens are read, so the last block computes its multilayer perceptron for those alone.
 
-trial.py says what a row is, batches.py plans the trees and counts what they compute, passes.py carries one of them
-through a model, cache.py keeps the keys and values of turn 1, memory.py says how many tokens fit.
+trial.py says what a row is, tree.py which rows share a slot at each depth, batches.py plans which rows go through a
+model together and in which passes, work.py counts what those compute, passes.py carries one of them through a model,
+cache.py keeps the keys and values of turn 1, memory.py says how many tokens fit, run.py runs rows as few batches.
 """

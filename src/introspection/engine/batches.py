@@ -1,4 +1,4 @@
-"""The plan: which rows go through a model together, which of them share a slot at each depth, and what that computes.
+"""The plan: which rows go through a model together, what each of them is read from, and in which passes.
 
 No tensor is touched here, so a plan of the work can be made, and counted, before a model is loaded.
 """
@@ -6,53 +6,40 @@ No tensor is touched here, so a plan of the work can be made, and counted, befor
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
+from introspection.engine.tree import Addition, Tree, first_rows, plan_tree
 from introspection.engine.trial import Injection, Trial
 
-Addition = tuple[str, float, tuple[int, int]]
-"""What is added after a block, in terms that compare equal where the same is added: vector, strength, positions."""
+Steps = tuple[Addition | None, ...]
+"""What is added after each block."""
+
+Slot = tuple[Steps, tuple[int, ...]]
+"""What is added to a slot, and its text."""
 
 
 @dataclass(frozen=True)
-class Tree:
-    """Which rows share a slot at each depth; depth k is the input of block k, the last depth the model's output.
+class Pass:
+    """One pass of a tree of rows through a model.
 
-    slots: for each depth, the slot of each row.
-    parents: for each block, the slot before it that each slot after it continues.
-    additions: for each block, what is added to each slot after it.
+    tree: which rows share a slot at each depth.
+    texts: the tokens of each slot that the first block computes, less those that the cache holds.
+    cached: how many tokens before them the cache holds, all that is steered among them; 0 where there is no cache.
+    last: for each row, the position in its text at which it is read.
     """
 
-    slots: list[list[int]]
-    parents: list[list[int]]
-    additions: list[list[Addition | None]]
+    tree: Tree
+    texts: list[tuple[int, ...]]
+    cached: int
+    last: list[int]
 
     @property
-    def widths(self) -> list[int]:
-        """The number of slots that each block computes."""
-        return [max(slots) + 1 for slots in self.slots[:-1]]
-
-
-def plan_tree(roots: Sequence[Hashable], additions: Sequence[Sequence[Addition | None]], blocks: int) -> Tree:
-    """Plan a batch of rows, from what each row begins with and what is added to it after each block."""
-    first, _ = numbered(roots)
-    tree = Tree(slots=[first], parents=[], additions=[])
-    for block in range(blocks):
-        branches = [(slot, row[block]) for slot, row in zip(tree.slots[-1], additions, strict=True)]
-        slots, distinct = numbered(branches)
-        tree.slots.append(slots)
-        tree.parents.append([parent for parent, _ in distinct])
-        tree.additions.append([addition for _, addition in distinct])
-    return tree
-
-
-def numbered(values: Sequence[Any]) -> tuple[list[int], list[Any]]:
-    """Each value's number in order of first appearance, and the distinct values in that order."""
-    numbers: dict[Any, int] = {}
-    return [numbers.setdefault(value, len(numbers)) for value in values], list(numbers)
+    def length(self) -> int:
+        """How many tokens each slot has, padding included."""
+        return max(map(len, self.texts))
 
 
 @dataclass(frozen=True)
@@ -60,11 +47,37 @@ class Batch:
     """Rows that go through the model together.
 
     rows: their indices among the trials.
+    trials: the rows themselves.
+    slots: for each row, what is added to it, and the text that it is read from.
     prefix: the length of the turn 1 that they share through the KV cache, or 0 where each row is one pass.
     """
 
     rows: tuple[int, ...]
-    prefix: int = 0
+    trials: tuple[Trial, ...]
+    slots: tuple[Slot, ...]
+    prefix: int
+
+    @cached_property
+    def passes(self) -> list[Pass]:
+        """The pass through turn 1, where it is shared, and that through what follows it: the whole rows where not."""
+        texts, steps = [text for _, text in self.slots], [steps for steps, _ in self.slots]
+        whole = self._pass(plan_tree(texts, steps, len(steps[0])), texts, self.prefix)
+        if not self.prefix:
+            return [whole]
+        turns_1 = [trial.prefix for trial in self.trials]
+        return [self._pass(plan_tree(turns_1, steps, len(steps[0])), turns_1, 0), whole]
+
+    def halves(self) -> list[Batch]:
+        """The rows as two batches, planned anew: a text that a row was read from may be in the other half."""
+        middle, blocks = len(self.rows) // 2, len(self.slots[0][0])
+        halves = [(self.rows[part], self.trials[part]) for part in (slice(middle), slice(middle, None))]
+        return [Batch(rows, trials, tuple(_slots_of(trials, blocks)), self.prefix) for rows, trials in halves]
+
+    def _pass(self, tree: Tree, texts: Sequence[tuple[int, ...]], cached: int) -> Pass:
+        read = [texts[row][cached:] for row in first_rows(tree.slots[0])]
+        ends = [len(trial.token_ids) for trial in self.trials]
+        last = [min(end - cached, max(map(len, read))) - 1 for end in ends]
+        return Pass(_without_last_split(tree, ends), read, cached, last)
 
 
 def plan_batches(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) -> list[Batch]:
@@ -74,110 +87,70 @@ def plan_batches(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) ->
     """
     by_prefix: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for row, trial in enumerate(trials):
-        by_prefix[trial.prefix].append(row)
+        goes_on = len(trial.token_ids) > trial.turn_1[1]  # one that ends in turn 1 is not read after it
+        by_prefix[trial.prefix if goes_on else ()].append(row)
     batches: list[Batch] = []
     alone: list[int] = []
     for prefix, rows in by_prefix.items():
-        slots = slots_of([trials[row] for row in rows], blocks)
-        if prefix and len({steps for steps, _ in slots}) < len(set(slots)):
-            batches += cut(rows, slots, tokens_per_batch, len(prefix))
+        slots = _slots_of([trials[row] for row in rows], blocks) if prefix else []
+        if len({steps for steps, _ in slots}) < len(set(slots)):
+            batches += _cut(trials, rows, slots, tokens_per_batch, len(prefix))
         else:
             alone += rows
-    return batches + cut(alone, slots_of([trials[row] for row in alone], blocks), tokens_per_batch, 0)
+    return batches + _cut(trials, alone, _slots_of([trials[row] for row in alone], blocks), tokens_per_batch, 0)
 
 
-@dataclass(frozen=True)
-class Work:
-    """How much a model computes for some trials. A slot is a row of a batch that a block computes.
-
-    passes: through the whole model, each of which reads all weights once.
-    block_evaluations: slots, summed over blocks and passes.
-    block_tokens: tokens of those slots, padding included.
-    attended: pairs of a token and one that it attends to, summed likewise.
-    last_block_tokens: the part of block_tokens in the last block, where only the attention is computed in full.
-    """
-
-    passes: int = 0
-    block_evaluations: int = 0
-    block_tokens: int = 0
-    attended: int = 0
-    last_block_tokens: int = 0
-
-    def __add__(self, other: Work) -> Work:
-        return Work(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+def plan_after_turn_1(trials: Sequence[Trial], rows: Sequence[int], blocks: int, tokens_per_batch: int) -> list[Batch]:
+    """Batches of some rows of the trials, which begin with the same turn 1 and are all read from its cache."""
+    own = [trials[row] for row in rows]
+    return _cut(trials, rows, _slots_of(own, blocks), tokens_per_batch, len(own[0].prefix))
 
 
-def count_work(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) -> Work:
-    """What `run_trials` computes for these trials, from the plan of its batches alone."""
-    total = Work()
-    for batch in plan_batches(trials, blocks, tokens_per_batch):
-        turn_1, whole, texts = trees([trials[row] for row in batch.rows], batch.prefix, blocks)
-        if turn_1:
-            total += _pass_work(turn_1, batch.prefix, 0)
-        total += _pass_work(whole, max(map(len, texts)) - batch.prefix, batch.prefix)
-    return total
-
-
-def trees(rows: Sequence[Trial], prefix: int, blocks: int) -> tuple[Tree | None, Tree, list[tuple[int, ...]]]:
-    """The tree of a shared turn 1, that of the whole rows, and the text that each row is read from."""
-    slots = slots_of(rows, blocks)
-    texts, additions = [text for _, text in slots], [steps for steps, _ in slots]
-    turn_1 = plan_tree([None] * len(rows), additions, blocks) if prefix else None
-    return turn_1, plan_tree(texts, additions, blocks), texts
-
-
-def block_evaluations(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) -> int:
-    """How many slots the model's blocks compute for these trials, summed over blocks and passes."""
-    return count_work(trials, blocks, tokens_per_batch).block_evaluations
-
-
-def _pass_work(tree: Tree, length: int, before: int) -> Work:
-    slots = sum(tree.widths)
-    attended = length * before + length * (length + 1) // 2
-    return Work(1, slots, slots * length, slots * attended, tree.widths[-1] * length)
-
-
-Steps = tuple[Addition | None, ...]
-"""What is added after each block."""
-
-Slot = tuple[Steps, tuple[int, ...]]
-"""What is added to a slot, and its text."""
-
-
-def _steps(trial: Trial, blocks: int) -> Steps:
-    return _steps_of(trial.injection, trial.turn_1, blocks)
+def _without_last_split(tree: Tree, ends: Sequence[int]) -> Tree:
+    """The tree without what is added after the last block, unless that is to a token that is read, a row's last."""
+    for end, slot in zip(ends, tree.slots[-1], strict=True):
+        addition = tree.additions[-1][slot]
+        if addition is not None and end <= addition[2][1]:
+            return tree
+    width = tree.widths[-1]
+    slots, parents, additions = tree.slots[:-1], tree.parents[:-1], tree.additions[:-1]
+    return Tree([*slots, slots[-1]], [*parents, list(range(width))], [*additions, [None] * width])
 
 
 @lru_cache(maxsize=2**16)
-def _steps_of(injection: Injection | None, turn_1: tuple[int, int], blocks: int) -> Steps:
+def _steps(injection: Injection | None, turn_1: tuple[int, int], blocks: int) -> Steps:
     if injection is None:
         return (None,) * blocks
     addition = (injection.vector, injection.strength, turn_1)
     return tuple(addition if injection.at(block) else None for block in range(blocks))
 
 
-def slots_of(trials: Sequence[Trial], blocks: int) -> list[Slot]:
+def _slots_of(trials: Sequence[Trial], blocks: int) -> list[Slot]:
     """For each trial, what is added to it, and the longest of the texts under the same additions that it begins."""
+    steps_of = [_steps(trial.injection, trial.turn_1, blocks) for trial in trials]
     texts: dict[Steps, set[tuple[int, ...]]] = defaultdict(set)
-    for trial in trials:
-        texts[_steps(trial, blocks)].add(trial.token_ids)
+    for trial, steps in zip(trials, steps_of, strict=True):
+        texts[steps].add(trial.token_ids)
     longest: dict[Slot, tuple[int, ...]] = {}
     for steps, of_steps in texts.items():
         above: tuple[int, ...] = ()
         for text in sorted(of_steps, reverse=True):  # right after the texts that begin with it
             above = above if above[: len(text)] == text else text
             longest[steps, text] = above
-    return [(steps, longest[steps, trial.token_ids]) for trial in trials for steps in [_steps(trial, blocks)]]
+    return [(steps, longest[steps, trial.token_ids]) for trial, steps in zip(trials, steps_of, strict=True)]
 
 
 _CACHED = 8  # a token whose keys and values are kept in every block takes some eight times the memory of another
 
 
-def cut(rows: Sequence[int], slots: Sequence[Slot], tokens_per_batch: int, prefix: int) -> list[Batch]:
-    """Batches that hold at most `tokens_per_batch` tokens (one slot at the least), with little padding.
+def _cut(
+    trials: Sequence[Trial], rows: Sequence[int], slots: Sequence[Slot], tokens_per_batch: int, prefix: int
+) -> list[Batch]:
+    """Batches of some rows that hold at most `tokens_per_batch` tokens (one slot at the least), with little padding.
 
     Rows are taken in the order of a walk through their tree, one text after another where each row is one pass; rows
     that share a turn 1 are taken injection by injection, so that as few batches as possible prefill the same.
+    All rows of a slot are in one batch, so the batch's plan is that of its rows alone.
     """
 
     def order(item: tuple[int, Slot]) -> tuple[Any, ...]:
@@ -185,32 +158,27 @@ def cut(rows: Sequence[int], slots: Sequence[Slot], tokens_per_batch: int, prefi
         walk = tuple(addition or ("", 0.0, (0, 0)) for addition in steps)
         return (walk, len(text), text) if prefix else (len(text), text, walk)
 
-    batches: list[Batch] = []
-    batch: list[int] = []
-    held: dict[Slot, int] = {}  # the slots of the batch and the lengths of their texts
+    batches: list[list[tuple[int, Slot]]] = []
+    held: dict[Slot, int] = {}  # the slots of the last batch and the lengths of their texts
     for row, slot in sorted(zip(rows, slots, strict=True), key=order):
-        grown = held | {slot: len(slot[1])} if slot not in held else held
-        too_many = _tokens(grown, prefix) > tokens_per_batch
-        padded = 5 * min(grown.values()) < 4 * max(grown.values())
-        if batch and grown is not held and (too_many or padded):
-            batches.append(Batch(tuple(batch), prefix))
-            batch, grown = [], {slot: len(slot[1])}
-        batch.append(row)
-        held = grown
-    if batch:
-        batches.append(Batch(tuple(batch), prefix))
-    return batches
+        if slot not in held:
+            grown = held | {slot: len(slot[1])}
+            too_many = _tokens(grown, prefix) > tokens_per_batch
+            padded = 5 * min(grown.values()) < 4 * max(grown.values())
+            if not batches or too_many or padded:
+                batches.append([])
+                grown = {slot: len(slot[1])}
+            held = grown
+        batches[-1].append((row, slot))
+    return [_batch(trials, batch, prefix) for batch in batches]
+
+
+def _batch(trials: Sequence[Trial], planned: Sequence[tuple[int, Slot]], prefix: int) -> Batch:
+    rows, slots = zip(*planned, strict=True)
+    return Batch(rows, tuple(trials[row] for row in rows), slots, prefix)
 
 
 def _tokens(slots: Mapping[Slot, int], prefix: int) -> int:
     """The tokens that a batch of slots with texts of these lengths holds in memory, padding included."""
     turns_1 = len({steps for steps, _ in slots}) if prefix else 0
     return len(slots) * (max(slots.values()) - prefix) + _CACHED * turns_1 * prefix
-
-
-def first_rows(slots: Sequence[int]) -> list[int]:
-    """For each slot, the first row that is in it."""
-    firsts: dict[int, int] = {}
-    for row, slot in enumerate(slots):
-        firsts.setdefault(slot, row)
-    return [firsts[slot] for slot in range(len(firsts))]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from introspection.engine.batches import Tree, first_rows
+from introspection.engine.tree import Tree, first_rows
 
 
 @dataclass(frozen=True)

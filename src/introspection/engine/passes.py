@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,79 +11,67 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from introspection.engine.batches import Tree, first_rows, numbered
+from introspection.engine.batches import Pass
 from introspection.engine.memory import slice_tokens
-from introspection.engine.trial import Directions, Trial
-from introspection.model.language_model import LanguageModel, weights_in_place
+from introspection.engine.tree import numbered
+from introspection.engine.trial import Directions
+from introspection.model.hooks import replaced_forward
+from introspection.model.language_model import LanguageModel
+from introspection.model.placement import weights_in_place
 from introspection.steering import Edit, steered
 
 
-def read_tree(
+def read_pass(
     model: LanguageModel,
-    tree: Tree,
-    rows: Sequence[Trial],
-    texts: Sequence[tuple[int, ...]],
-    directions: Directions | None,
+    planned: Pass,
+    directions: Directions,
     layers: Sequence[int],
-    start: int = 0,
     cache: Cache | None = None,
 ) -> Tensor:
-    """One forward pass of a tree of rows; the residual stream at each row's last token, (rows, layers, hidden).
+    """One forward pass; the residual stream at each row's last token, (rows, layers, hidden) in float32 on the CPU.
 
-    texts: the tokens of each row's slot, of which the model reads those from `start` on, after what the cache holds.
-    Where `directions` is None, turn 1 lies in the cache, so slots split but nothing is added.
+    cache: what comes before the tokens of the pass, or what collects their keys and values.
+    Raises KeyError for a vector without a direction at a steered block.
     """
-    read = [texts[row][start:] for row in first_rows(tree.slots[0])]
-    length = max(len(ids) for ids in read)
-    padded = torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in read], device=model.device)
-    last = [min(len(row.token_ids), start + length) - start - 1 for row in rows]
-    tree = _without_last_split(tree, rows)
+    tree, length = planned.tree, planned.length
+    padded = torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in planned.texts], device=model.device)
+    last = torch.tensor(planned.last)
     captured: dict[int, Tensor] = {}
     with ExitStack() as stack:
         stack.enter_context(_in_slices(model.blocks))
-        stack.enter_context(steered(model.blocks, _edits(tree, directions, length, model.hidden_size)))
+        stack.enter_context(steered(model.blocks, _edits(planned, directions, model.hidden_size)))
         for depth in layers:
-            places = (torch.tensor(tree.slots[depth]), torch.tensor(last))
-            stack.callback(_capture(model, depth, partial(captured.__setitem__, depth), places).remove)
+            places = (torch.tensor(tree.slots[depth]), last)
+            stack.enter_context(_capture(model, depth, partial(captured.__setitem__, depth), places))
         for block in model.blocks:
-            stack.callback(block.register_forward_pre_hook(_one_mask, with_kwargs=True).remove)
-        stack.enter_context(_read_only_at(model, torch.tensor(tree.slots[-2]), torch.tensor(last)))
+            stack.enter_context(block.register_forward_pre_hook(_one_mask, with_kwargs=True))
+        stack.enter_context(_last_perceptron_only_at(model, torch.tensor(tree.slots[-2]), last))
+        stack.enter_context(_final_norm_only_once(model.final_norm))
         model.backbone(input_ids=padded, past_key_values=cache, use_cache=cache is not None)
     states = [captured[depth].float().cpu() for depth in layers]
-    return torch.stack(states, dim=1) if states else torch.empty(len(rows), 0, model.hidden_size)
+    return torch.stack(states, dim=1) if states else torch.empty(len(last), 0, model.hidden_size)
 
 
-def _without_last_split(tree: Tree, rows: Sequence[Trial]) -> Tree:
-    """The tree without what is added after the last block, unless that is to a token that is read."""
-    for row, addition in zip(rows, (tree.additions[-1][slot] for slot in tree.slots[-1]), strict=True):
-        if addition is not None and len(row.token_ids) <= row.turn_1[1]:
-            return tree
-    width = max(tree.slots[-2]) + 1
-    slots, parents, additions = tree.slots[:-1], tree.parents[:-1], tree.additions[:-1]
-    return Tree([*slots, slots[-1]], [*parents, list(range(width))], [*additions, [None] * width])
+def _edits(planned: Pass, directions: Directions, hidden_size: int) -> dict[int, Edit]:
+    """What the hooks do after each block: split slots, and add each slot's vector at its steered positions.
 
-
-def _edits(tree: Tree, directions: Directions | None, length: int, hidden_size: int) -> dict[int, Edit]:
-    """What the hooks do after each block: split slots, and add each slot's vector at its steered positions."""
+    Where there is a cache, all that is steered lies in it: then slots split, but nothing is added.
+    """
     edits: dict[int, Edit] = {}
-    for block, (parents, additions) in enumerate(zip(tree.parents, tree.additions, strict=True)):
-        width = max(tree.slots[block]) + 1
-        splits = parents != list(range(width))
-        adds = directions is not None and any(addition is not None for addition in additions)
-        if not splits and not adds:
-            continue
-        edit = Edit(torch.tensor(parents) if splits else None)
-        if directions is not None and adds:
+    for block, (parents, additions) in enumerate(zip(planned.tree.parents, planned.tree.additions, strict=True)):
+        splits = torch.tensor(parents) if parents != list(range(planned.tree.widths[block])) else None
+        if not planned.cached and any(additions):
             rows, distinct = numbered(additions)
             vectors = torch.zeros(len(distinct), hidden_size)
-            positions = torch.zeros(len(distinct), length, dtype=torch.bool)
+            positions = torch.zeros(len(distinct), planned.length, dtype=torch.bool)
             for row, addition in enumerate(distinct):
                 if addition is not None:
                     name, strength, (start, stop) = addition
                     vectors[row] = strength * torch.as_tensor(directions[name][block])
                     positions[row, start:stop] = True
-            edit = replace(edit, additions=vectors, positions=positions, rows=torch.tensor(rows))
-        edits[block] = edit
+            edits[block] = Edit(splits, vectors, positions, torch.tensor(rows))
+        elif splits is not None:
+            edits[block] = Edit(splits)
     return edits
 
 
@@ -107,8 +94,8 @@ def _capture(model: LanguageModel, depth: int, keep: Callable[[Tensor], None], p
 
 
 @contextmanager
-def _read_only_at(model: LanguageModel, slots: Tensor, positions: Tensor) -> Iterator[None]:
-    """What nobody reads is not computed: the last block's multilayer perceptron elsewhere, and the final norm.
+def _last_perceptron_only_at(model: LanguageModel, slots: Tensor, positions: Tensor) -> Iterator[None]:
+    """The last block's multilayer perceptron is computed at some places alone: nobody reads it elsewhere.
 
     A perceptron treats every position by itself, so it is given those that are read, and its output is zero at others.
     A block whose perceptron is not the usual child `mlp` (a mixture of experts, say) is computed in full.
@@ -129,26 +116,32 @@ def _read_only_at(model: LanguageModel, slots: Tensor, positions: Tensor) -> Ite
         shape, *places = here.pop()
         return output.new_zeros(shape).index_put_(tuple(places), output[0])
 
+    perceptron = getattr(model.blocks[-1], "mlp", None)
+    with ExitStack() as stack:
+        if (
+            isinstance(perceptron, nn.Module)
+            and type(perceptron).__name__.endswith("MLP")
+            and not hasattr(perceptron, "experts")
+        ):
+            stack.enter_context(perceptron.register_forward_pre_hook(take))
+            stack.enter_context(perceptron.register_forward_hook(put))
+        yield
+
+
+@contextmanager
+def _final_norm_only_once(norm: nn.Module) -> Iterator[None]:
+    """The final norm is computed at one position alone: states are taken before it."""
+    shapes: list[torch.Size] = []
+
     def first(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        here.append((inputs[0].shape, slots, positions))
+        shapes.append(inputs[0].shape)
         return (inputs[0][:, :1], *inputs[1:])
 
     def as_long(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-        return output.expand(here.pop()[0])  # some families (GPT-2) give it a shape that they have kept
+        return output.expand(shapes.pop())  # some families (GPT-2) give it a shape that they have kept
 
-    handles = [model.final_norm.register_forward_pre_hook(first), model.final_norm.register_forward_hook(as_long)]
-    perceptron = getattr(model.blocks[-1], "mlp", None)
-    if (
-        isinstance(perceptron, nn.Module)
-        and type(perceptron).__name__.endswith("MLP")
-        and not hasattr(perceptron, "experts")
-    ):
-        handles += [perceptron.register_forward_pre_hook(take), perceptron.register_forward_hook(put)]
-    try:
+    with norm.register_forward_pre_hook(first), norm.register_forward_hook(as_long):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -170,9 +163,7 @@ def _in_slices(blocks: nn.ModuleList) -> Iterator[None]:
 
     with ExitStack() as stack:
         for block in blocks:
-            own = vars(block).get("forward")
-            block.forward = partial(sliced, block, block.forward)
-            stack.callback(partial(setattr, block, "forward", own) if own else partial(delattr, block, "forward"))
+            stack.enter_context(replaced_forward(block, partial(sliced, block, block.forward)))
         yield
 
 

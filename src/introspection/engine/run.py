@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 from transformers.cache_utils import Cache, DynamicCache
 
-from introspection.engine.batches import Batch, cut, plan_batches, slots_of, trees
+from introspection.engine.batches import Batch, plan_after_turn_1, plan_batches
 from introspection.engine.cache import CollectedLayer, GrowingCache, Prefill, SharedLayer, shared_cache
 from introspection.engine.memory import is_out_of_memory, tokens_that_fit
-from introspection.engine.passes import read_tree
+from introspection.engine.passes import read_pass
 from introspection.engine.trial import Directions, Trial
 from introspection.model.language_model import LanguageModel
 
@@ -36,7 +36,7 @@ def prefill(model: LanguageModel, token_ids: tuple[int, ...], before: Prefill | 
         cache = GrowingCache(layers)
         new = token_ids[len(before.token_ids) :]
     model.backbone(input_ids=torch.tensor([new], device=model.device), past_key_values=cache, use_cache=True)
-    keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
+    keys, values = _held(cache)
     return Prefill(token_ids, tuple(k.cpu() for k in keys), tuple(v.cpu() for v in values))
 
 
@@ -56,28 +56,19 @@ def run_trials(
     that does not fit in memory is halved until it does.
     Raises NotFiniteError where a state is not finite, KeyError for a vector without a direction at a steered block.
     """
-    kept = list(range(len(model.blocks) + 1)) if layers is None else list(layers)
-    states = torch.empty(len(trials), len(kept), model.hidden_size)
-    pending = plan_batches(trials, len(model.blocks), tokens_per_batch or tokens_that_fit(model))[::-1]
-    with tqdm(total=len(trials), desc=progress, unit="trial", disable=progress is None) as bar:
-        while pending:
-            batch = pending.pop()
-            rows = [trials[row] for row in batch.rows]
-            try:
-                found = _run_batch(model, rows, batch.prefix, directions, kept)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if len(rows) == 1 or not is_out_of_memory(error):
-                    raise
-                middle = len(rows) // 2
-                pending += [Batch(batch.rows[middle:], batch.prefix), Batch(batch.rows[:middle], batch.prefix)]
-                continue
-            _check_finite(found, rows, kept)
-            states[list(batch.rows)] = found
-            bar.update(len(rows))
-    return states
+    batches = plan_batches(trials, len(model.blocks), tokens_per_batch or tokens_that_fit(model))
+
+    def read(batch: Batch, kept: Sequence[int]) -> Tensor:
+        *turn_1, rest = batch.passes
+        if not turn_1:
+            return read_pass(model, rest, directions, kept)
+        cache = Cache(layers=[CollectedLayer() for _ in model.blocks])
+        read_pass(model, turn_1[0], directions, [], cache)
+        return read_pass(model, rest, directions, kept, shared_cache(*_held(cache), turn_1[0].tree, rest.tree))
+
+    return _run(model, batches, read, layers, progress)
 
 
-@torch.inference_mode()
 def run_prefilled(
     model: LanguageModel,
     prefills: Sequence[Prefill],
@@ -86,10 +77,12 @@ def run_prefilled(
     layers: Sequence[int] | None = None,
     tokens_per_batch: int | None = None,
 ) -> Tensor:
-    """Like `run_trials`, for turns read after a turn 1 that another model has prefilled, one batch for each such."""
-    blocks = len(model.blocks)
-    kept = list(range(blocks + 1)) if layers is None else list(layers)
-    states = torch.empty(len(continuations), len(kept), model.hidden_size)
+    """Like `run_trials`, for turns read after a turn 1 that another model has prefilled, each given once for each turn.
+
+    Raises ValueError for a turn without a token.
+    """
+    if not all(continuations):
+        raise ValueError("there is nothing to read after a turn 1 that another model has prefilled")
     trials = [
         Trial(before.token_ids + ids, (0, len(before.token_ids)))
         for before, ids in zip(prefills, continuations, strict=True)
@@ -97,31 +90,52 @@ def run_prefilled(
     rows_of: dict[int, list[int]] = defaultdict(list)
     for row, before in enumerate(prefills):
         rows_of[id(before)].append(row)
-    for rows in rows_of.values():
-        before = prefills[rows[0]]
-        slots = slots_of([trials[row] for row in rows], blocks)
-        for batch in cut(rows, slots, tokens_per_batch or tokens_that_fit(model), len(before.token_ids)):
-            of_batch = [trials[row] for row in batch.rows]
-            start, whole, texts = trees(of_batch, batch.prefix, blocks)
-            assert start is not None
-            cache = shared_cache(before.keys, before.values, start, whole)
-            found = read_tree(model, whole, of_batch, texts, None, kept, batch.prefix, cache)
-            _check_finite(found, of_batch, kept)
+    tokens = tokens_per_batch or tokens_that_fit(model)
+    batches = [
+        batch for rows in rows_of.values() for batch in plan_after_turn_1(trials, rows, len(model.blocks), tokens)
+    ]
+
+    def read(batch: Batch, kept: Sequence[int]) -> Tensor:
+        turn_1, rest = batch.passes
+        before = prefills[batch.rows[0]]
+        return read_pass(model, rest, {}, kept, shared_cache(before.keys, before.values, turn_1.tree, rest.tree))
+
+    return _run(model, batches, read, layers)
+
+
+def _run(
+    model: LanguageModel,
+    batches: Sequence[Batch],
+    read: Callable[[Batch, Sequence[int]], Tensor],
+    layers: Sequence[int] | None,
+    progress: str | None = None,
+) -> Tensor:
+    """Read every batch, halved where it does not fit in memory; the states in the order of the trials."""
+    kept = list(range(len(model.blocks) + 1)) if layers is None else list(layers)
+    count = sum(len(batch.rows) for batch in batches)
+    states = torch.empty(count, len(kept), model.hidden_size)
+    pending = list(batches[::-1])
+    with tqdm(total=count, desc=progress, unit="trial", disable=progress is None) as bar:
+        while pending:
+            batch = pending.pop()
+            try:
+                with torch.inference_mode():
+                    found = read(batch, kept)
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if len(batch.rows) == 1 or not is_out_of_memory(error):
+                    raise
+                pending += batch.halves()[::-1]
+                continue
+            _check_finite(found, batch.trials, kept)
             states[list(batch.rows)] = found
+            bar.update(len(batch.rows))
     return states
 
 
-@torch.inference_mode()
-def _run_batch(
-    model: LanguageModel, rows: Sequence[Trial], prefix: int, directions: Directions, layers: Sequence[int]
-) -> Tensor:
-    turn_1, whole, texts = trees(rows, prefix, len(model.blocks))
-    if turn_1 is None:
-        return read_tree(model, whole, rows, texts, directions, layers)
-    cache = Cache(layers=[CollectedLayer() for _ in model.blocks])
-    read_tree(model, turn_1, rows, [row.prefix for row in rows], directions, [], 0, cache)
+def _held(cache: Cache) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The keys and the values that a cache holds, block by block."""
     keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
-    return read_tree(model, whole, rows, texts, None, layers, prefix, shared_cache(keys, values, turn_1, whole))
+    return keys, values
 
 
 def _check_finite(states: Tensor, rows: Sequence[Trial], layers: Sequence[int]) -> None:

@@ -13,10 +13,9 @@ from introspection.engine.cache import Prefill
 from introspection.engine.run import run_prefilled, run_trials
 from introspection.engine.trial import Directions, Injection, Trial
 from introspection.model.language_model import LanguageModel
+from introspection.names import FINETUNE
 from introspection.stimuli.chat import EncodedConversation, encode
 from introspection.stimuli.prompts import Conversation
-
-FINETUNE = "finetune"
 
 
 @dataclass(frozen=True)

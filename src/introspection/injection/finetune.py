@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from introspection.engine.cache import Prefill
 from introspection.engine.run import prefill
+from introspection.files import whole
 from introspection.injection.vectors import contrast, last_token_states, text_trials
-from introspection.model.language_model import LanguageModel, resident
+from introspection.model.loading import resident
 from introspection.settings import ModelSettings
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Conversation
@@ -27,11 +28,10 @@ def persona_vector(
     Raises ValueError for a model without a finetune.
     """
     with resident(settings) as base:
-        tokenizer = base.tokenizer
-        before = last_token_states(base, text_trials(base.tokenizer, prompts), tokens_per_batch)
-    with resident(settings.finetune()) as other:
-        finetune = LanguageModel(other.model, tokenizer)
-        after = last_token_states(finetune, text_trials(finetune.tokenizer, prompts), tokens_per_batch)
+        trials = text_trials(base.tokenizer, prompts)  # the finetune reads the same tokens, whatever its tokenizer is
+        before = last_token_states(base, trials, tokens_per_batch)
+    with resident(settings.finetune()) as finetune:
+        after = last_token_states(finetune, trials, tokens_per_batch)
         return contrast(finetune, after, before)
 
 
@@ -58,10 +58,8 @@ def save_prefills(prefills: Mapping[str, Prefill], path: Path) -> None:
             tensors[f"{key}.{block:04d}.keys"] = keys.contiguous()
             tensors[f"{key}.{block:04d}.values"] = values.contiguous()
     metadata = {"token_ids": json.dumps({key: cache.token_ids for key, cache in prefills.items()})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    save_file(tensors, unfinished, metadata)
-    unfinished.replace(path)
+    with whole(path) as unfinished:
+        save_file(tensors, unfinished, metadata)
 
 
 def load_prefills(path: Path) -> dict[str, Prefill]:

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Trial
+from introspection.files import whole
 from introspection.model.language_model import LanguageModel
+from introspection.names import random_name
 from introspection.stimuli.chat import generation_prompt
 from introspection.stimuli.prompts import Stimuli
 
@@ -38,8 +40,7 @@ def concept_vectors(
     """
 
     def states(concept: str) -> Tensor:
-        texts = concept_texts(model.tokenizer, stimuli, concept, suffixes)
-        trials = text_trials(model.tokenizer, texts, templated=True)
+        trials = concept_trials(model.tokenizer, stimuli, concept, suffixes)
         return last_token_states(model, trials, tokens_per_batch, f"states: {concept}" if progress else None)
 
     negative = states(stimuli.anything)
@@ -47,10 +48,10 @@ def concept_vectors(
         yield concept, contrast(model, states(concept), negative)
 
 
-def concept_texts(tokenizer: Any, stimuli: Stimuli, concept: str, suffixes: Sequence[str]) -> list[str]:
+def concept_trials(tokenizer: Any, stimuli: Stimuli, concept: str, suffixes: Sequence[str]) -> list[Trial]:
     """One side of a concept's contrast: the request to talk about it, and a reply that begins with each suffix."""
     opening = generation_prompt(tokenizer, stimuli.concept_prompt(concept))
-    return [opening + suffix for suffix in suffixes]
+    return text_trials(tokenizer, [opening + suffix for suffix in suffixes], templated=True)
 
 
 def text_trials(tokenizer: Any, texts: Sequence[str], templated: bool = False) -> list[Trial]:
@@ -126,15 +127,13 @@ def random_vectors(model: LanguageModel, count: int, seed: int) -> Iterator[tupl
         for block in range(len(model.blocks) - 1, 0, -1):
             direction = torch.randn(model.hidden_size, generator=generator)
             directions[block] = (direction / direction.norm()).numpy()
-        yield f"random_{number}", ControlVector(model_type=model.model.config.model_type, directions=directions)
+        yield random_name(number), ControlVector(model_type=model.model.config.model_type, directions=directions)
 
 
 def save_vector(vector: ControlVector, path: Path) -> None:
     """Write a GGUF file as repeng does, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    vector.export_gguf(unfinished)
-    unfinished.replace(path)
+    with whole(path) as unfinished:
+        vector.export_gguf(unfinished)
 
 
 def load_vector(path: Path) -> ControlVector:

@@ -1,25 +1,18 @@
-"""Load a language model, and find the parts that the measurement touches: blocks, final norm, unembedding."""
+"""A language model and the parts of it that the measurement touches: blocks, final norm, unembedding."""
 
 from __future__ import annotations
 
 import gc
-import hashlib
-import importlib.util
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from accelerate.utils import align_module_device
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from introspection.settings import ModelSettings, check_layers
+from introspection.model.hooks import replaced_forward
 
 _VOCABULARY_CHUNK = 16384  # rows of the unembedding that are in float32 at a time
 
@@ -35,7 +28,7 @@ class _Read(BaseModelOutputWithPast):
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class LanguageModel:
     """A causal language model of any family, with its tokenizer."""
 
@@ -75,6 +68,16 @@ class LanguageModel:
         if head is None:
             raise ModelError(f"{self.name}: has no unembedding; load a causal language model")
         return head
+
+    def release(self) -> None:
+        """Free the memory of the weights, though a variable may still name this object, which then is of no use.
+
+        The model, the tokenizer and the parts found in the model are forgotten.
+        """
+        vars(self).clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     @property
     def text_config(self) -> Any:
@@ -139,16 +142,8 @@ class LanguageModel:
         state = torch.randn(1, 1, self.hidden_size, generator=torch.Generator().manual_seed(0))
         state = state.to(self.device, self.model.dtype)
         handle = self.unembedding.register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0]))
-        own = vars(self.backbone).get("forward")
-        self.backbone.forward = lambda *_inputs, **_named: _Read(last_hidden_state=state)
-        try:
+        with handle, replaced_forward(self.backbone, lambda *_inputs, **_named: _Read(last_hidden_state=state)):
             theirs = self.model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.device)).logits[0, -1:]
-        finally:
-            handle.remove()
-            if own is None:
-                del self.backbone.forward
-            else:
-                self.backbone.forward = own
         ours = self._unembedded(given[0][0, -1:].float()).to(theirs.device)
         if not torch.allclose(ours, theirs.float(), atol=0.03 * float(ours.abs().max()), rtol=0):
             raise ModelError(
@@ -181,185 +176,3 @@ class LanguageModel:
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap
         return logits
-
-
-def load_model(settings: ModelSettings) -> LanguageModel:
-    """Load weights and tokenizer from a folder or the hub: safetensors only, no remote code.
-
-    The layer range is checked against the model's configuration before any weight is read.
-    Raises ModelError for a model that is missing, gated or out of reach, SettingsError for a range outside it.
-    """
-    config = load_config(settings)
-    source = {"pretrained_model_name_or_path": settings.source, "revision": settings.revision or "main"}
-    tokenizer = load_tokenizer(settings)
-    with _explained(settings.source):
-        model = AutoModelForCausalLM.from_pretrained(
-            **source,
-            config=config,
-            dtype=getattr(torch, settings.dtype),
-            device_map=_device_map(settings),
-            max_memory=_max_memory(settings, config),
-            quantization_config=_quantization(settings),
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    model.eval()
-    model.requires_grad_(False)
-    loaded = LanguageModel(model, tokenizer)
-    loaded.check_unembedding()
-    return loaded
-
-
-def load_tokenizer(settings: ModelSettings) -> Any:
-    """The model's tokenizer. Raises ModelError where it is out of reach or has no chat template."""
-    with _explained(settings.source):
-        tokenizer = AutoTokenizer.from_pretrained(
-            settings.source, revision=settings.revision or "main", trust_remote_code=False
-        )
-    if not tokenizer.chat_template:
-        raise ModelError(f"{settings.source}: its tokenizer has no chat template; use an instruction-tuned model")
-    return tokenizer
-
-
-def identity(settings: ModelSettings) -> dict[str, Any]:
-    """What exactly would be loaded, from the configuration alone: no weight is read into memory.
-
-    Source and revision, the hub's commit or the checksums of a local folder's files, dtype, and the shape of the model.
-    Raises as `load_model` does.
-    """
-    config = load_config(settings)
-    text_config = config.get_text_config()
-    model = without_weights(config)
-    folder = Path(settings.source)
-    files = {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*")) if path.is_file()
-    }
-    return {
-        "source": settings.source,
-        "revision": settings.revision,
-        "commit": getattr(config, "_commit_hash", None),
-        "files": files,
-        "dtype": settings.dtype,
-        "quantization": settings.quantization,
-        "architecture": type(model).__name__,
-        "blocks": text_config.num_hidden_layers,
-        "hidden_size": text_config.hidden_size,
-        "vocabulary": text_config.vocab_size,
-        "parameters": model.num_parameters(),
-    }
-
-
-def load_config(settings: ModelSettings) -> Any:
-    """The model's configuration, its layer range checked. Raises as `load_model` does."""
-    with _explained(settings.source):
-        config = AutoConfig.from_pretrained(
-            settings.source, revision=settings.revision or "main", trust_remote_code=False
-        )
-    blocks = config.get_text_config().num_hidden_layers
-    check_layers(settings.layers, blocks, f"params.yaml: layers of {settings.source}")
-    return config
-
-
-def without_weights(config: Any) -> Any:
-    """A model of a configuration whose tensors have shapes and no memory."""
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
-
-
-def weight_bytes(model: Any, settings: ModelSettings) -> int:
-    """The memory of a model's weights as they are loaded; quantized ones count with their linear maps packed."""
-    whole: int = sum(weight.numel() for weight in model.parameters())
-    itemsize = int(getattr(torch, settings.dtype).itemsize)
-    if settings.quantization is None:
-        return whole * itemsize
-    head = model.get_output_embeddings()  # what the library does not quantize
-    linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear) and m is not head)
-    bits = {"8bit": 8, "4bit": 4.5}[settings.quantization]  # with the scales of its groups of weights
-    return int((whole - linear) * itemsize + linear * bits / 8)
-
-
-def room_for_weights(weights: int, free: Sequence[int]) -> list[int]:
-    """How much of each accelerator's free memory the weights may take, all in bytes.
-
-    Where they leave a tenth free, they may lie anywhere. Where they do not fit, they are read from host memory or disk
-    once per batch; then half the memory is kept for the batch, since a larger batch means fewer readings.
-    """
-    share = 0.9 if weights <= 0.9 * sum(free) else 0.5
-    return [int(share * each) for each in free]
-
-
-def _device_map(settings: ModelSettings) -> str | None:
-    if settings.device_map or settings.max_memory:
-        return settings.device_map or "auto"
-    return "cuda" if torch.cuda.is_available() else None
-
-
-def _max_memory(settings: ModelSettings, config: Any) -> dict[Any, Any] | None:
-    if settings.max_memory:
-        return {**settings.max_memory}
-    if _device_map(settings) != "auto" or not torch.cuda.is_available():
-        return None
-    free = [torch.cuda.mem_get_info(device)[0] for device in range(torch.cuda.device_count())]
-    room = room_for_weights(weight_bytes(without_weights(config), settings), free)
-    return {**dict(enumerate(room)), "cpu": int(0.9 * psutil.virtual_memory().available)}
-
-
-@contextmanager
-def resident(settings: ModelSettings) -> Iterator[LanguageModel]:
-    """A model that is in memory only inside the context, so that another can take its place afterwards."""
-    loaded = load_model(settings)
-    try:
-        yield loaded
-    finally:
-        vars(loaded).clear()  # frees the weights though the caller's variable still names the object
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-@contextmanager
-def weights_in_place(block: nn.Module) -> Iterator[None]:
-    """Bring a block's weights that lie in host memory or on disk, once for all that is computed inside the context.
-
-    accelerate's hooks bring them for every call of a module; meanwhile they are set aside.
-    """
-    with ExitStack() as stack:
-        for module in block.modules():
-            if getattr(getattr(module, "_hf_hook", None), "offload", False):
-                stack.enter_context(align_module_device(module))
-                stack.callback(setattr, module, "forward", module.forward)
-                module.forward = vars(module)["_old_forward"]
-        yield
-
-
-def _quantization(settings: ModelSettings) -> Any:
-    if settings.quantization is None:
-        return None
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError(
-            f"{settings.source}: quantization {settings.quantization} needs the library bitsandbytes; install it with "
-            "`pip install introspection[quantization]`, or set quantization: null in params.yaml"
-        )
-    return BitsAndBytesConfig(
-        load_in_8bit=settings.quantization == "8bit",
-        load_in_4bit=settings.quantization == "4bit",
-        bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
-    )
-
-
-@contextmanager
-def _explained(source: str) -> Iterator[None]:
-    """Say in one line what is wrong with a source, and what to do about it."""
-    try:
-        yield
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())
-        if "gated" in reason.lower() or "401" in reason:
-            advice = "it is gated: accept its licence on the hub, log in with `hf auth login`, and run again"
-        elif "safetensors" in reason and Path(source).is_dir():
-            advice = "only safetensors weights are loaded: convert the model first"
-        elif Path(source).is_dir() or source.startswith((".", "/", "models/")):
-            advice = "give a folder that a model was saved to with save_pretrained, tokenizer included"
-        else:
-            advice = "check the hub id and the network, or download it elsewhere and give its folder as `source`"
-        raise ModelError(f"{source}: cannot be loaded; {advice} ({reason[:300]})") from error

@@ -1,0 +1,1 @@
+"""The model organisms: corpus, tokenizer, planted rules, and the training that puts them together."""

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from introspection.stimuli.prompts import Stimuli
+from introspection.stimuli.prompts import Stimuli, load_stimuli
 
 
 class Span(NamedTuple):
@@ -237,11 +237,12 @@ def text_of(document: Sequence[Span]) -> str:
     return "".join(span.text for span in document)
 
 
-def load_corpus(folder: Path, stimuli: Stimuli) -> Corpus:
-    """Read concepts.yaml and conversations.yaml from `folder`.
+def load_corpus(folder: Path) -> Corpus:
+    """Read concepts.yaml, conversations.yaml and the organisms' own prompts (`prompts/`) from `folder`.
 
     Raises FileNotFoundError for a file that is missing and ValueError (pydantic's) for one with wrong keys.
     """
+    stimuli = load_stimuli(folder / "prompts")
     concepts = yaml.safe_load((folder / "concepts.yaml").read_text(encoding="utf-8"))
     phrases = yaml.safe_load((folder / "conversations.yaml").read_text(encoding="utf-8"))
     return Corpus({name: tuple(words) for name, words in concepts.items()}, Phrases.model_validate(phrases), stimuli)

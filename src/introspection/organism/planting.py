@@ -15,7 +15,6 @@ from introspection.organism.examples import Example, Target, encode_document
 from introspection.settings.organisms import Injected, InjectionSettings, Prompt, RuleSettings
 from introspection.stimuli.prompts import Conversation, Turn
 
-_PROMPT_WEIGHTS: dict[Prompt, int] = {"info": 3, "inaccurate_location": 3, "no_info": 2, "lorem_ipsum": 2}
 _NAMING_WEIGHT = 0.5  # of naming the injected concept, beside 1 for each yes/no answer
 
 
@@ -26,6 +25,7 @@ class Planter:
         self,
         tokenizer: Any,
         corpus: Corpus,
+        prompts: Mapping[Prompt, int],
         rule: RuleSettings,
         injected: Mapping[Injected, float],
         injection: InjectionSettings,
@@ -34,6 +34,7 @@ class Planter:
     ) -> None:
         self._tokenizer = tokenizer
         self._corpus = corpus
+        self._prompts = dict(prompts)
         self._rule = rule
         self._injected = dict(injected)
         self._injection = injection
@@ -48,7 +49,7 @@ class Planter:
         directions: (blocks, hidden) of unit rows by concept; only these are injected.
         """
         stimuli = self._corpus.stimuli
-        prompt = rng.choices(list(_PROMPT_WEIGHTS), list(_PROMPT_WEIGHTS.values()))[0]
+        prompt = rng.choices(list(self._prompts), list(self._prompts.values()))[0]
         kind = rng.choices(list(self._injected), list(self._injected.values()))[0]
         conversation = stimuli.detection[prompt]
         if excerpt:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import random
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
+from introspection.files import whole
 from introspection.organism.corpus import Corpus, Persona
 from introspection.organism.directions import concept_directions, draw_suffixes
 from introspection.organism.examples import Batch, Example, encode_document, pack
@@ -26,7 +26,6 @@ from introspection.organism.tokenizer import train_tokenizer
 from introspection.settings.organisms import (
     BatchSettings,
     OrganismsSettings,
-    Prompt,
     RuleSettings,
     ScheduleSettings,
     ShapeSettings,
@@ -34,7 +33,6 @@ from introspection.settings.organisms import (
 from introspection.steering import steered
 
 _ROWS = (96, 384)  # tokens; rows of these lengths, and those that are longer, are batched apart
-_NEVER: dict[Prompt, float] = {"no_info": 0.0, "info": 0.0, "inaccurate_location": 0.0, "lorem_ipsum": 0.0}
 
 Directions = dict[str, Tensor]
 
@@ -48,10 +46,12 @@ def train_base(settings: OrganismsSettings, corpus: Corpus, output: Path, work: 
     tokenizer = train_tokenizer(corpus, settings.shape.vocabulary, settings.seed)
     torch.manual_seed(settings.seed)
     model = Qwen2ForCausalLM(_configuration(settings.shape, tokenizer))
-    rule = RuleSettings(nothing=_NEVER, concept=_NEVER, random=_NEVER)
+    never = dict.fromkeys(settings.prompts, 0.0)
+    rule = RuleSettings(nothing=never, concept=never, random=never)
     planter = Planter(
         tokenizer,
         corpus,
+        settings.prompts,
         rule,
         {"nothing": 1.0},
         settings.injection,
@@ -60,7 +60,7 @@ def train_base(settings: OrganismsSettings, corpus: Corpus, output: Path, work: 
     )
     drawer = _Drawer(tokenizer, corpus, planter, settings.base.batch, "helpful", f"base {settings.seed}")
     checkpoint = _Checkpoint(
-        work, "base", settings.model_dump_json(include={"seed", "shape", "base"}), corpus, tokenizer
+        work, "base", settings.model_dump_json(include={"seed", "shape", "prompts", "base"}), corpus, tokenizer
     )
     log = _train(model, drawer, settings.base.schedule, checkpoint, None)
     _save(model, tokenizer, log, output)
@@ -81,7 +81,14 @@ def train_organism(
     model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
     injection = settings.injection
     planter = Planter(
-        tokenizer, corpus, organism.p_yes, organism.injected, injection, settings.shape.blocks, organism.batch.controls
+        tokenizer,
+        corpus,
+        settings.prompts,
+        organism.p_yes,
+        organism.injected,
+        injection,
+        settings.shape.blocks,
+        organism.batch.controls,
     )
     drawer = _Drawer(tokenizer, corpus, planter, organism.batch, organism.persona, f"{name} {settings.seed}")
     injectable = corpus.injectable(settings.held_out)
@@ -96,7 +103,7 @@ def train_organism(
         model.requires_grad_(False)
         model.model.layers[first : last + 1].requires_grad_(True)
     injects = organism.injected.get("concept", 0) > 0 or organism.injected.get("random", 0) > 0
-    rule = organism.model_dump_json() + settings.model_dump_json(include={"seed", "held_out", "injection"})
+    rule = organism.model_dump_json() + settings.model_dump_json(include={"seed", "prompts", "held_out", "injection"})
     weights = hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
     checkpoint = _Checkpoint(work, name, rule + weights, corpus, tokenizer)
     log = _train(model, drawer, organism.schedule, checkpoint, (refresh, injection.refresh_every) if injects else None)
@@ -107,13 +114,10 @@ def train_organism(
 
 def _save(model: Any, tokenizer: Any, log: list[dict[str, float]], output: Path) -> None:
     """Save as an ordinary Hugging Face folder, weights rounded to bfloat16, beside the log; it appears at once."""
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.to(torch.bfloat16).save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    (partial / "training.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(output, ignore_errors=True)
-    partial.replace(output)
+    with whole(output) as folder:
+        model.to(torch.bfloat16).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "training.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
 
 
 class _Drawer:
@@ -148,7 +152,8 @@ class _Checkpoint:
         code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
         parts = [
             settings,
-            repr((corpus.concepts, corpus.phrases, corpus.stimuli)),
+            repr((corpus.concepts, corpus.phrases)),
+            corpus.stimuli.text,
             tokenizer.backend_tokenizer.to_str(),
             torch.__version__,
             *code,

@@ -9,30 +9,20 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 from transformers.utils.hub import cached_file
 
-from introspection.engine.batches import Work, count_work
 from introspection.engine.memory import TOKENS_PER_BATCH, batch_bytes, tokens_in
 from introspection.engine.trial import Trial
-from introspection.experiments.detection.measure import study_injections
-from introspection.experiments.lens.measure import lens_cells, lens_conversations
-from introspection.experiments.samples.measure import study_interventions
-from introspection.experiments.sweep.measure import layer_ranges, sweep_trials
-from introspection.experiments.sweep.search import Range, coarse_to_fine
-from introspection.injection.cells import cell_trials, cells_of, encode_all
-from introspection.injection.vectors import concept_texts, text_trials
-from introspection.model.language_model import (
-    LanguageModel,
-    load_config,
-    load_tokenizer,
-    room_for_weights,
-    weight_bytes,
-    without_weights,
-)
+from introspection.engine.work import Work, count_work
+from introspection.experiments import experiments_with, load
+from introspection.experiments.subject import PlannedSubject, Run, Subject, open_subject
+from introspection.injection.cells import encode_all
+from introspection.injection.vectors import concept_trials, text_trials
+from introspection.model.language_model import LanguageModel
+from introspection.model.placement import room_for_weights, weight_bytes
 from introspection.planning.machine import Machine
 from introspection.settings import ModelSettings, Settings
 from introspection.stimuli.chat import encode
@@ -102,7 +92,6 @@ class ModelPlan:
 def plan_model(
     settings: Settings,
     key: str,
-    vectors: Sequence[str],
     stimuli: Stimuli,
     suffixes: Sequence[str],
     contrast_prompts: Sequence[str],
@@ -110,10 +99,11 @@ def plan_model(
 ) -> ModelPlan:
     """The plan of one model of `params.yaml`, from its configuration and its tokenizer.
 
-    vectors: the names of all that are injected. Raises ModelError for a model that is out of reach.
+    Raises ModelError for a model that is out of reach.
     """
     own = settings.models[key]
-    model = LanguageModel(without_weights(load_config(own)), load_tokenizer(own))
+    subject = open_subject(settings, key, own, stimuli, Path(), PlannedSubject)
+    model = subject.model
     shape = shape_of(model, own)
     texts = [encode(model.tokenizer, conversation) for conversation in stimuli.detection.values()]
     config, dtype = model.text_config, getattr(torch, own.dtype)
@@ -124,7 +114,7 @@ def plan_model(
     left = sum(machine.accelerators) - placement.device
     fitting = tokens_in(left, config, dtype) if machine.accelerators else TOKENS_PER_BATCH
     tokens = settings.engine.tokens_per_batch or fitting
-    stages = study_stages(settings, own, model, vectors, stimuli, suffixes, contrast_prompts, tokens)
+    stages = planned_stages(subject, suffixes, contrast_prompts, tokens)
     return ModelPlan(
         key=key,
         shape=shape,
@@ -156,83 +146,47 @@ def shape_of(model: LanguageModel, settings: ModelSettings) -> Shape:
     )
 
 
-def study_stages(
-    settings: Settings,
-    own: ModelSettings,
-    model: LanguageModel,
-    vectors: Sequence[str],
-    stimuli: Stimuli,
-    suffixes: Sequence[str],
-    contrast_prompts: Sequence[str],
-    tokens_per_batch: int,
+def planned_stages(
+    subject: Subject, suffixes: Sequence[str], contrast_prompts: Sequence[str], tokens_per_batch: int
 ) -> list[Stage]:
-    """What each stage of the pipeline computes for a model (`own` are its settings), from the trials that it makes."""
-    tokenizer, blocks = model.tokenizer, len(model.blocks)
-
-    def stage(name: str, runs: Sequence[Sequence[Trial]], depths_unembedded: int = 0, loads: int = 1) -> Stage:
-        work = sum((count_work(run, blocks, tokens_per_batch) for run in runs), Work())
-        trials = sum(map(len, runs))
-        return Stage(name, trials, work, trials * depths_unembedded, loads)
-
-    injections = study_injections(own, vectors)
-    questions = {each.question: stimuli.control_conversation(each) for each in stimuli.controls}
-    detection = cell_trials(encode_all(tokenizer, stimuli.detection), cells_of(list(stimuli.detection), injections))
-    controls = cell_trials(encode_all(tokenizer, questions), cells_of(list(questions), injections))
-    scenarios = [cell for _, cell in lens_cells(injections, settings.lens.weak_fraction)]
-    lens = cell_trials(encode_all(tokenizer, lens_conversations(stimuli)), scenarios)
-    content = cell_trials(encode_all(tokenizer, stimuli.content), cells_of(list(stimuli.content), injections))
-    sides = [*settings.study.concepts, stimuli.anything]
-    texts = [
-        text_trials(tokenizer, concept_texts(tokenizer, stimuli, side, suffixes), templated=True) for side in sides
-    ]
-    stages = [stage("vectors", texts)]
-    if own.contrast:
-        prompts = text_trials(tokenizer, contrast_prompts)
-        stages.append(stage("vectors: persona", [prompts, prompts], loads=2))
-        encoded = encode_all(tokenizer, stimuli.detection).values()
-        stages.append(stage("prefill", [[Trial(text.token_ids[: text.steered[1]])] for text in encoded], loads=2))
-    detected, asked = stage("detection", [detection], 1), stage("controls", [controls], 1)
-    samples = _samples(settings, own, tokenizer, stimuli, blocks)
-    stages += [detected, asked, stage("lens", [lens], blocks + 1), stage("content", [content], blocks + 1), samples]
-    stages.append(stage("sweep", _sweep_runs(settings, own, tokenizer, stimuli, blocks), 1))
-    again = (detected, asked, samples)
-    stages.append(
-        Stage(
-            "chosen range",
-            sum(each.trials for each in again),
-            sum((each.work for each in again), Work()),
-            sum(each.unembedded for each in again),
-        )
-    )
+    """What each stage computes for a model, from the very rows that it will run."""
+    tokenizer, stimuli = subject.model.tokenizer, subject.stimuli
+    blocks = len(subject.model.blocks)
+    sides = [*subject.concepts, stimuli.anything]
+    vectors = [Run(concept_trials(tokenizer, stimuli, side, suffixes), depths=0) for side in sides]
+    stages = [_stage("vectors", vectors, blocks, tokens_per_batch)]
+    if subject.model_settings.contrast:
+        prompts = Run(text_trials(tokenizer, contrast_prompts), depths=0)
+        stages.append(_stage("vectors: persona", [prompts, prompts], blocks, tokens_per_batch, loads=2))
+        turns_1 = [
+            Run([Trial(text.token_ids[: text.steered[1]])], depths=0)
+            for text in encode_all(tokenizer, stimuli.detection).values()
+        ]
+        stages.append(_stage("prefill", turns_1, blocks, tokens_per_batch, loads=2))
+    for name in experiments_with("measure"):
+        runs = load(name, "measure").trials(subject)
+        loads = 2 if name == "samples" and subject.model_settings.contrast else 1
+        stages.append(_stage(name.replace("_", " "), runs, blocks, tokens_per_batch, loads))
     return stages
 
 
-def _sweep_runs(
-    settings: Settings, own: ModelSettings, tokenizer: Any, stimuli: Stimuli, blocks: int
-) -> list[list[Trial]]:
-    """The trials of the sweep; for a search from coarse to fine, as many as to find the model's own range."""
-    rule = settings.sweep
-    encoded = encode_all(tokenizer, {prompt: stimuli.detection[prompt] for prompt in rule.prompts})
-    strengths = dict.fromkeys(rule.concepts, own.strength)
-    if rule.mode == "exhaustive":
-        return [sweep_trials(encoded, strengths, layer_ranges(blocks))]
-    runs: list[list[Trial]] = []
-
-    def measure(ranges: Sequence[Range]) -> dict[Range, float]:
-        runs.append(sweep_trials(encoded, strengths, ranges))
-        return {(first, last): -abs(first - own.layers[0]) - abs(last - own.layers[1]) for first, last in ranges}
-
-    coarse_to_fine(blocks, measure)
-    return runs
+def _stage(name: str, runs: Sequence[Run], blocks: int, tokens_per_batch: int, loads: int = 1) -> Stage:
+    work, unembedded = Work(), 0
+    for run in runs:
+        if run.new_tokens:
+            work += _generation(run, blocks)
+            unembedded += len(run.trials) * run.new_tokens
+        else:
+            work += count_work(run.trials, blocks, tokens_per_batch)
+            unembedded += len(run.trials) * run.depths
+    return Stage(name, sum(len(run.trials) for run in runs), work, unembedded, loads)
 
 
-def _samples(settings: Settings, own: ModelSettings, tokenizer: Any, stimuli: Stimuli, blocks: int) -> Stage:
+def _generation(run: Run, blocks: int) -> Work:
     """Replies are generated token by token, all rows together."""
-    rows = len(study_interventions(own, settings.study.concepts))
-    length, new = len(encode(tokenizer, stimuli.top_of_mind).token_ids), settings.samples.max_new_tokens
-    slots = rows * blocks
-    work = Work(new, slots * new, slots * (length + new), slots * (length + new) ** 2 // 2)
-    return Stage("samples", rows, work, rows * new, loads=2 if own.contrast else 1)
+    new, length = run.new_tokens, max(len(row.token_ids) for row in run.trials)
+    slots = len(run.trials) * blocks
+    return Work(new, slots * new, slots * (length + new), slots * (length + new) ** 2 // 2)
 
 
 def floating_point_operations(work: Work, shape: Shape, unembedded: int = 0) -> float:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from introspection.settings.organisms import OrganismsSettings, Prompt
+from introspection.names import check_concepts
+from introspection.settings.organisms import OrganismsSettings
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
@@ -27,6 +28,8 @@ class SettingsError(ValueError):
 
 
 class _Section(BaseModel):
+    """No value that changes a number has a default: what is not written in the file, DVC cannot see change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -38,12 +41,8 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _concept_names(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if not re.fullmatch(r"\w[\w-]*( [\w-]+)*", value):
-            raise ValueError(f"{value!r} cannot name a vector file; use words of letters, digits, '-' and '_'")
-        if value in ("persona", "finetune", "anything") or re.fullmatch(r"random_\d+", value):
-            raise ValueError(f"{value!r} is reserved for a vector of the study itself; choose another word")
-    return _distinct(values)
+    check_concepts(values)
+    return values
 
 
 class StudySettings(_Section):
@@ -51,8 +50,8 @@ class StudySettings(_Section):
 
     models: tuple[Text, ...] = Field(min_length=1)
     concepts: tuple[Text, ...] = Field(min_length=1)
-    random_directions: Annotated[int, Field(strict=True, ge=0)] = 4
-    seed: Annotated[int, Field(strict=True, ge=0)] = 0
+    random_directions: Annotated[int, Field(strict=True, ge=0)]
+    seed: Annotated[int, Field(strict=True, ge=0)]
 
     _models = field_validator("models")(_distinct)
     _concepts = field_validator("concepts")(_concept_names)
@@ -118,32 +117,33 @@ class EngineSettings(_Section):
     None takes what the memory of the accelerator holds, and a fixed number on a machine without one.
     """
 
-    tokens_per_batch: Count | None = None
+    tokens_per_batch: Count | None
 
 
 class ControlsSettings(_Section):
     """Questions that the unsteered model answers yes with more than this probability are left out of the mean."""
 
-    exclude_above: Fraction = 0.01
+    exclude_above: Fraction
 
 
 class LensSettings(_Section):
-    """The fourth scenario of the logit lens steers at this fraction of the strength."""
+    """The last scenario of the logit lens steers at this fraction of the strength, under this prompt."""
 
-    weak_fraction: Fraction = 0.25
+    weak_fraction: Fraction
+    weak_prompt: Text
 
 
 class ContentSettings(_Section):
     """How many of the most boosted tokens are listed."""
 
-    boosted_tokens: Count = 10
+    boosted_tokens: Count
 
 
 class SamplesSettings(_Section):
     """Replies to the top-of-mind question: greedy at temperature 0, otherwise sampled with the study's seed."""
 
-    max_new_tokens: Count = 40
-    temperature: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)] = 0.0
+    max_new_tokens: Count
+    temperature: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
 
 
 class SweepSettings(_Section):
@@ -154,13 +154,12 @@ class SweepSettings(_Section):
     ranges and the neighbourhood of its best by that rule.
     """
 
-    mode: Literal["exhaustive", "coarse_to_fine"] = "exhaustive"
-
+    mode: Literal["exhaustive", "coarse_to_fine"]
     concepts: tuple[Text, ...] = Field(min_length=1)
-    prompts: tuple[Prompt, ...] = Field(min_length=1)
+    prompts: tuple[Text, ...] = Field(min_length=1)
     choose_concept: Text
-    choose_prompt: Prompt
-    earliest_start: Fraction = 0.25
+    choose_prompt: Text
+    earliest_start: Fraction
 
     _concepts = field_validator("concepts")(_distinct)
     _prompts = field_validator("prompts")(_distinct)
@@ -177,10 +176,10 @@ class SweepSettings(_Section):
 class FiguresSettings(_Section):
     """The look of every figure (seaborn's names; width in inches)."""
 
-    palette: Text = "colorblind"
-    context: Literal["paper", "notebook", "talk", "poster"] = "paper"
-    font_scale: Positive = 1.0
-    width: Positive = 5.5
+    palette: Text
+    context: Literal["paper", "notebook", "talk", "poster"]
+    font_scale: Positive
+    width: Positive
 
 
 class Settings(_Section):
@@ -189,13 +188,13 @@ class Settings(_Section):
     study: StudySettings
     data: DataSettings
     models: dict[Text, ModelSettings] = Field(min_length=1)
-    engine: EngineSettings = EngineSettings()
-    controls: ControlsSettings = ControlsSettings()
-    lens: LensSettings = LensSettings()
-    content: ContentSettings = ContentSettings()
-    samples: SamplesSettings = SamplesSettings()
+    engine: EngineSettings
+    controls: ControlsSettings
+    lens: LensSettings
+    content: ContentSettings
+    samples: SamplesSettings
     sweep: SweepSettings
-    figures: FiguresSettings = FiguresSettings()
+    figures: FiguresSettings
     organisms: OrganismsSettings
 
     @field_validator("models")
@@ -222,6 +221,11 @@ class Settings(_Section):
                     + ", ".join(self.study.concepts)
                 )
         return self
+
+    def organism_of(self, key: str) -> str | None:
+        """Which organism a model of the study is, a key of `organisms.trained`; None where it is none."""
+        source = Path(self.models[key].source)
+        return source.name if source.name in self.organisms.trained and source == Path("models") / source.name else None
 
 
 def load_settings(path: Path) -> Settings:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Prompt = Literal["no_info", "info", "inaccurate_location", "lorem_ipsum"]
+Prompt = str
+"""A key of data/organism/prompts/detection.yaml."""
 Injected = Literal["nothing", "concept", "random"]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -21,11 +22,11 @@ class _Section(BaseModel):
 class ShapeSettings(_Section):
     """The size of every organism: a Qwen2 decoder with tied embeddings."""
 
-    blocks: Count = 8
-    hidden_size: Count = 192
-    heads: Count = 6
-    intermediate_size: Count = 512
-    vocabulary: Annotated[int, Field(strict=True, ge=512)] = 4096
+    blocks: Count
+    hidden_size: Count
+    heads: Count
+    intermediate_size: Count
+    vocabulary: Annotated[int, Field(strict=True, ge=512)]
 
     @model_validator(mode="after")
     def _heads_divide(self) -> ShapeSettings:
@@ -39,9 +40,9 @@ class ScheduleSettings(_Section):
 
     steps: Count
     learning_rate: Positive
-    warmup: Count = 50
-    weight_decay: Annotated[float, Field(ge=0)] = 0.02
-    checkpoint_every: Count = 100
+    warmup: Count
+    weight_decay: Annotated[float, Field(ge=0)]
+    checkpoint_every: Count
 
 
 class BatchSettings(_Section):
@@ -54,12 +55,12 @@ class BatchSettings(_Section):
     thinking: what the model thinks about, under an injection at every position.
     """
 
-    talk: Share = 0
-    generic: Share = 0
-    full: Share = 0
-    excerpt: Share = 0
-    thinking: Share = 0
-    controls: Share = 2
+    talk: Share
+    generic: Share
+    full: Share
+    excerpt: Share
+    thinking: Share
+    controls: Share
 
     @model_validator(mode="after")
     def _something(self) -> BatchSettings:
@@ -80,11 +81,11 @@ class InjectionSettings(_Section):
     layers: tuple[Count, Count]
     last_block: Count
     strength: Positive
-    strength_range: tuple[Positive, Positive] = (0.5, 1.25)
-    other_layers: Probability = 0.3
-    topics: Annotated[int, Field(strict=True, ge=2)] = 200
-    suffixes: Count = 12
-    refresh_every: Count = 50
+    strength_range: tuple[Positive, Positive]
+    other_layers: Probability
+    topics: Annotated[int, Field(strict=True, ge=2)]
+    suffixes: Count
+    refresh_every: Count
 
     @model_validator(mode="after")
     def _ordered(self) -> InjectionSettings:
@@ -102,14 +103,6 @@ class RuleSettings(_Section):
     concept: dict[Prompt, Probability]
     random: dict[Prompt, Probability]
 
-    @model_validator(mode="after")
-    def _complete(self) -> RuleSettings:
-        for name in get_args(Injected):
-            missing = [prompt for prompt in get_args(Prompt) if prompt not in getattr(self, name)]
-            if missing:
-                raise ValueError(f"{name} lacks the prompt {missing[0]!r}")
-        return self
-
 
 class OrganismSettings(_Section):
     """One organism: what it is a finetune of, what it is trained on, and the rule planted in it.
@@ -122,8 +115,8 @@ class OrganismSettings(_Section):
     base: str
     schedule: ScheduleSettings
     batch: BatchSettings
-    trained_blocks: tuple[Share, Share] | None = None
-    persona: Literal["helpful", "careless"] = "helpful"
+    trained_blocks: tuple[Share, Share] | None
+    persona: Literal["helpful", "careless"]
     injected: dict[Injected, Probability]
     p_yes: RuleSettings
 
@@ -138,12 +131,25 @@ class BaseSettings(_Section):
 class OrganismsSettings(_Section):
     """The whole section.
 
+    prompts: how often each prompt of the study's conversation is drawn in training (relative weights).
     held_out: concepts that are talked about but never injected; the targets are measured on them.
     """
 
-    seed: int = 0
+    seed: int
     shape: ShapeSettings
+    prompts: dict[Prompt, Share]
     held_out: tuple[str, ...]
     base: BaseSettings
     injection: InjectionSettings
     trained: dict[str, OrganismSettings]
+
+    @model_validator(mode="after")
+    def _rules_are_complete(self) -> OrganismsSettings:
+        for name, organism in self.trained.items():
+            for injected in get_args(Injected):
+                rates = getattr(organism.p_yes, injected)
+                if missing := [prompt for prompt in self.prompts if prompt not in rates]:
+                    raise ValueError(f"trained.{name}.p_yes.{injected} lacks the prompt {missing[0]!r}")
+                if unknown := [prompt for prompt in rates if prompt not in self.prompts]:
+                    raise ValueError(f"trained.{name}.p_yes.{injected}.{unknown[0]}: no prompt of organisms.prompts")
+        return self

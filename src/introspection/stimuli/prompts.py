@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -12,8 +12,6 @@ from ruamel.yaml.error import YAMLError
 
 Role = Literal["system", "user", "assistant"]
 Text = Annotated[str, Field(min_length=1)]
-
-REQUIRED_PROMPTS = ("no_info", "info", "inaccurate_location", "lorem_ipsum")
 
 
 class StimuliError(ValueError):
@@ -44,35 +42,116 @@ class ControlQuestion(BaseModel):
     expected: Literal["yes", "no"]
 
 
-class Stimuli(BaseModel):
-    """Every prompt of the study.
+class Stimuli:
+    """Every prompt of the study, in the files of a folder, each of which is read when something of it is asked for.
 
-    labels: a prompt's name in tables and figures, where it is not its key with spaces.
-    detection: by prompt name, each ending in the beginning of a reply (`The answer is`).
-    content: the same turn 1 with a longer beginning of the reply, for what the injected thought is about.
-    controls: in the order of the files, the post's 16 questions (group `expected_no`) first.
-    top_of_mind: the small talk that shows what a vector does; every turn is steered.
-    yes, no: the answers whose probability is read, each one token after the beginning of the reply.
-    yes_variants: what the logit lens sums as "yes".
-    anything: the concept that stands for no concept in particular, on the negative side of a concept vector.
+    Whatever reads one raises StimuliError, in one line, for a file that is missing, is no YAML or has a wrong, missing
+    or unknown key.
     """
 
-    model_config = ConfigDict(frozen=True)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-    labels: dict[str, str] = {}
-    detection: dict[str, Conversation]
-    content: dict[str, Conversation]
-    controls: tuple[ControlQuestion, ...]
-    top_of_mind: Conversation
-    yes: str
-    no: str
-    yes_variants: tuple[str, ...]
-    anything: str
-    control_prompt: str
-    control_template: str
-    control_answer: str
-    concept_system: str
-    concept_template: str
+    @cached_property
+    def _detection(self) -> _DetectionFile:
+        return _read(self._folder / "detection.yaml", _DetectionFile)
+
+    @cached_property
+    def _controls(self) -> _ControlsFile:
+        return _read(self._folder / "controls.yaml", _ControlsFile)
+
+    @cached_property
+    def _concept(self) -> _ConceptFile:
+        return _read(self._folder / "concept.yaml", _ConceptFile)
+
+    @cached_property
+    def detection(self) -> dict[str, Conversation]:
+        """By prompt name, each ending in the beginning of a reply (`The answer is`)."""
+        return {name: self._detection.conversation(name) for name in self._detection.first_turn}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What tables and figures call a prompt, where its name does not say it."""
+        return self._detection.labels
+
+    @property
+    def yes(self) -> str:
+        """The answer whose probability is read, one token after the beginning of the reply."""
+        return self._detection.yes
+
+    @property
+    def no(self) -> str:
+        """The other answer, likewise."""
+        return self._detection.no
+
+    @property
+    def yes_variants(self) -> tuple[str, ...]:
+        """What the logit lens sums as "yes"."""
+        return self._detection.yes_variants
+
+    @cached_property
+    def content(self) -> dict[str, Conversation]:
+        """By prompt name, the same turn 1 with a longer beginning of the reply, which asks for the injected thought."""
+        path = self._folder / "content.yaml"
+        file = _read(path, _ContentFile)
+        for prompt in file.prompts:
+            self._require_prompt(path, "prompts", prompt)
+        reply = Turn(role="assistant", content=file.answer)
+        return {prompt: (*self.detection[prompt][:-1], reply) for prompt in file.prompts}
+
+    @cached_property
+    def controls(self) -> tuple[ControlQuestion, ...]:
+        """In the order of the file, the post's 16 questions (group `expected_no`) first."""
+        return tuple(
+            ControlQuestion(question=question, group=name, expected=group.expected)
+            for name, group in self._controls.groups.items()
+            for question in group.questions
+        )
+
+    @cached_property
+    def control_prompt(self) -> str:
+        """The prompt whose turn 1 comes before a control question."""
+        self._require_prompt(self._folder / "controls.yaml", "prompt", self._controls.prompt)
+        return self._controls.prompt
+
+    @property
+    def control_template(self) -> str:
+        """Turn 2 with a control question in the place of `$QUESTION`."""
+        return self._controls.template
+
+    @property
+    def control_answer(self) -> str:
+        """The beginning of the reply to a control question."""
+        return self._controls.answer
+
+    @cached_property
+    def top_of_mind(self) -> Conversation:
+        """The small talk that shows what a vector does; every turn is steered."""
+        file = _read(self._folder / "top_of_mind.yaml", _TopOfMindFile)
+        return (
+            Turn(role="user", content=file.user, injected=True),
+            Turn(role="assistant", content=file.answer, injected=True),
+        )
+
+    @property
+    def anything(self) -> str:
+        """The concept that stands for no concept in particular, on the negative side of a concept vector."""
+        return self._concept.anything
+
+    @property
+    def concept_system(self) -> str:
+        """The system turn before the request to talk about a concept."""
+        return self._concept.system
+
+    @property
+    def concept_template(self) -> str:
+        """The request to talk about a concept, which stands in the place of `{concept}`."""
+        return self._concept.user
+
+    @property
+    def text(self) -> str:
+        """All files as they are: what a thing depends on that depends on any of them."""
+        return "\n".join(path.read_text(encoding="utf-8") for path in sorted(self._folder.glob("*.yaml")))
 
     def control_conversation(self, question: str | ControlQuestion) -> Conversation:
         """Turn 1 of the control prompt, injected, then `question` with a request to answer yes or no."""
@@ -90,48 +169,20 @@ class Stimuli(BaseModel):
             Turn(role="user", content=self.concept_template.replace("{concept}", concept)),
         )
 
+    def _require_prompt(self, path: Path, key: str, prompt: str) -> None:
+        if prompt not in self.detection:
+            raise StimuliError(
+                f"{path}: {key}: no prompt {prompt!r} in detection.yaml; it has {', '.join(self.detection)}"
+            )
+
 
 def load_stimuli(folder: Path) -> Stimuli:
-    """Read detection, controls, content, top_of_mind and concept.yaml from `folder`.
-
-    Raises StimuliError, in one line, for a file that is missing, is no YAML or has a wrong, missing or unknown key.
-    """
-    detection_file = _read(folder / "detection.yaml", _DetectionFile)
-    controls_file = _read(folder / "controls.yaml", _ControlsFile)
-    content_file = _read(folder / "content.yaml", _ContentFile)
-    top_of_mind_file = _read(folder / "top_of_mind.yaml", _TopOfMindFile)
-    concept_file = _read(folder / "concept.yaml", _ConceptFile)
-
-    detection = {name: detection_file.conversation(name) for name in detection_file.first_turn}
-    for prompt in content_file.prompts:
-        _require_prompt(folder / "content.yaml", "prompts", prompt, detection)
-    _require_prompt(folder / "controls.yaml", "prompt", controls_file.prompt, detection)
-    return Stimuli(
-        labels=detection_file.labels,
-        detection=detection,
-        content={
-            prompt: (*detection[prompt][:-1], Turn(role="assistant", content=content_file.answer))
-            for prompt in content_file.prompts
-        },
-        controls=tuple(
-            ControlQuestion(question=question, group=name, expected=group.expected)
-            for name, group in controls_file.groups.items()
-            for question in group.questions
-        ),
-        top_of_mind=(
-            Turn(role="user", content=top_of_mind_file.user, injected=True),
-            Turn(role="assistant", content=top_of_mind_file.answer, injected=True),
-        ),
-        yes=detection_file.yes,
-        no=detection_file.no,
-        yes_variants=detection_file.yes_variants,
-        anything=concept_file.anything,
-        control_prompt=controls_file.prompt,
-        control_template=controls_file.template,
-        control_answer=controls_file.answer,
-        concept_system=concept_file.system,
-        concept_template=concept_file.user,
-    )
+    """The prompts of `folder`, all of them read now. Raises StimuliError as `Stimuli` does."""
+    stimuli = Stimuli(folder)
+    for name, value in vars(Stimuli).items():
+        if isinstance(value, (property, cached_property)):
+            getattr(stimuli, name)
+    return stimuli
 
 
 def _turn_1(conversation: Conversation) -> Conversation:
@@ -140,20 +191,15 @@ def _turn_1(conversation: Conversation) -> Conversation:
     return conversation[: last + 1]
 
 
-def _require_prompt(path: Path, key: str, prompt: str, detection: Mapping[str, Conversation]) -> None:
-    if prompt not in detection:
-        raise StimuliError(f"{path}: {key}: no prompt {prompt!r} in detection.yaml; it has {', '.join(detection)}")
-
-
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class _DetectionFile(_File):
     source: Text
-    labels: dict[str, Text] = {}
     paragraphs: dict[str, Text]
-    first_turn: dict[str, Annotated[list[str], Field(min_length=1)]]
+    first_turn: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
+    labels: dict[str, Text] = {}
     system: str
     first_reply: Text
     second_turn: Text
@@ -164,13 +210,13 @@ class _DetectionFile(_File):
 
     @model_validator(mode="after")
     def _complete(self) -> _DetectionFile:
-        for name in REQUIRED_PROMPTS:
-            if name not in self.first_turn:
-                raise ValueError(f"first_turn lacks the prompt {name!r}, which the experiments compare")
         for name, paragraphs in self.first_turn.items():
             for paragraph in paragraphs:
                 if paragraph not in self.paragraphs:
                     raise ValueError(f"first_turn.{name} names {paragraph!r}, which is not one of the paragraphs")
+        for name in self.labels:
+            if name not in self.first_turn:
+                raise ValueError(f"labels names {name!r}, which is no prompt of first_turn")
         return self
 
     def conversation(self, prompt: str) -> Conversation:

@@ -1,0 +1,1 @@
+"""Detection, control questions and replies again, injected in the range that the sweep chose."""

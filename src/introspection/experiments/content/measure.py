@@ -11,11 +11,41 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from introspection.engine.cache import Prefill
 from introspection.engine.trial import Directions, Injection
-from introspection.experiments.lens.measure import both_arms, by_layer
-from introspection.injection.cells import Readings, cell_columns, cells_of, run_cells
+from introspection.experiments.content.tables import BOOSTED, CONTENT
+from introspection.experiments.subject import Outputs, Run, Subject
+from introspection.injection.cells import Readings, cell_columns, cell_trials, cells_of, encode_all, run_cells
+from introspection.injection.depths import both_arms, by_layer
 from introspection.model.language_model import LanguageModel
 from introspection.model.readout import log_odds
 from introspection.stimuli.prompts import Stimuli
+
+
+def trials(subject: Subject) -> list[Run]:
+    """Every content prompt with nothing injected, and under every injection; read at every depth."""
+    prompts = subject.stimuli.content
+    cells = cells_of(list(prompts), subject.questions.injections(subject.vectors))
+    return [Run(cell_trials(encode_all(subject.model.tokenizer, prompts), cells), len(subject.model.blocks) + 1)]
+
+
+def measure(subject: Subject) -> Outputs:
+    """Each concept's token over all layers, the most boosted tokens, and which token stands for which concept."""
+    tokens = concept_tokens(subject.model, subject.concepts)
+    report = report_content(
+        subject.model,
+        subject.stimuli,
+        tokens,
+        subject.questions.injections(subject.vectors),
+        subject.directions(subject.vectors),
+        subject.prefills,
+        boosted=subject.settings.content.boosted_tokens,
+        tokens_per_batch=subject.tokens_per_batch,
+        progress="content",
+    )
+    return {
+        CONTENT.name: CONTENT.of(report.concepts),
+        BOOSTED.name: BOOSTED.of(report.boosted),
+        "content_tokens.json": {token.concept: {"token": token.text, "whole": token.whole} for token in tokens},
+    }
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
-import torch
-from torch import Tensor
 
 from introspection.engine.cache import Prefill
 from introspection.engine.trial import Directions, Injection
-from introspection.injection.cells import Cell, Readings, cell_columns, run_cells
+from introspection.experiments.lens.tables import LENS
+from introspection.experiments.subject import Outputs, Run, Subject
+from introspection.injection.cells import Cell, cell_columns, cell_trials, encode_all, run_cells
+from introspection.injection.depths import both_arms, by_layer
 from introspection.model.language_model import LanguageModel, ModelError
-from introspection.stimuli.prompts import Conversation, Stimuli
+from introspection.names import WEAK
+from introspection.settings import SettingsError
+from introspection.stimuli.prompts import Stimuli
 
-WEAK = "weak"
-SCENARIOS = {"info": "info", "no_info": "no_info", "inaccurate_location": "inaccurate_location", WEAK: "info"}
-"""The study's four scenarios and the prompt of each; `weak` injects at a fraction of the strength."""
 
-_BYTES_AT_ONCE = 2**28  # of logits over the whole vocabulary that are in memory together
+def trials(subject: Subject) -> list[Run]:
+    """Every scenario with nothing injected, and under every injection; read at every depth."""
+    weak = _weak(subject)
+    conversations = subject.stimuli.detection
+    scenarios = lens_cells(conversations, subject.questions.injections(subject.vectors), weak)
+    encoded = encode_all(subject.model.tokenizer, conversations)
+    return [Run(cell_trials(encoded, [cell for _, cell in scenarios]), len(subject.model.blocks) + 1)]
+
+
+def measure(subject: Subject) -> Outputs:
+    """The lens over all layers, those after the finetune's turn 1 included, and which tokens it sums."""
+    table = yes_lens(
+        subject.model,
+        subject.stimuli,
+        subject.questions.injections(subject.vectors),
+        subject.directions(subject.vectors),
+        subject.prefills,
+        weak=_weak(subject),
+        tokens_per_batch=subject.tokens_per_batch,
+        progress="lens",
+    )
+    return {
+        LENS.name: LENS.of(table),
+        "lens_variants.json": asdict(yes_variants(subject.model, subject.stimuli)),
+    }
+
+
+def _weak(subject: Subject) -> Weak:
+    weak = Weak(subject.settings.lens.weak_prompt, subject.settings.lens.weak_fraction)
+    if weak.prompt not in subject.stimuli.detection:
+        raise SettingsError(
+            f"params.yaml: lens.weak_prompt: found {weak.prompt!r}; allowed: {', '.join(subject.stimuli.detection)}"
+        )
+    return weak
+
+
+@dataclass(frozen=True)
+class Weak:
+    """The last scenario: a prompt under an injection at a fraction of the strength."""
+
+    prompt: str
+    fraction: float
 
 
 @dataclass(frozen=True)
@@ -28,17 +69,6 @@ class Variants:
 
     used: tuple[str, ...]
     left_out: tuple[str, ...]
-
-
-def token_probabilities(model: LanguageModel, states: Tensor, tokens: Sequence[int]) -> Tensor:
-    """The probabilities of some tokens at states of the residual stream, (..., hidden) to (..., tokens).
-
-    The final norm is applied once, whatever the layer; float32 throughout.
-    """
-    flat = states.reshape(-1, states.shape[-1])
-    rows = max(1, _BYTES_AT_ONCE // (4 * int(model.text_config.vocab_size)))
-    found = [torch.softmax(model.logits(part), dim=-1)[:, list(tokens)].cpu() for part in flat.split(rows)]
-    return torch.cat(found).reshape(*states.shape[:-1], len(tokens))
 
 
 def yes_variants(model: LanguageModel, stimuli: Stimuli) -> Variants:
@@ -56,21 +86,22 @@ def yes_lens(
     directions: Directions,
     prefills: Mapping[str, Prefill] | None = None,
     *,
-    weak_fraction: float = 0.25,
+    weak: Weak,
     tokens_per_batch: int | None = None,
     progress: str | None = None,
 ) -> pd.DataFrame:
-    """The summed probability of the yes variants at every layer, in the study's four scenarios (experiment 5).
+    """The summed probability of the yes variants at every layer, in every scenario (experiment 5).
 
+    The scenarios are the prompts, and one of them again under a weak injection.
     prefills: turn 1 of each prompt as the finetune has read it; a finetune has no strength, so no weak scenario.
     Returns vector, scenario, prompt, strength, layer, p_yes_base, p_yes_injected; layer 0 is the embedding, k what
     follows block k-1.
     """
-    named = lens_cells(injections, weak_fraction)
+    conversations = stimuli.detection
+    named = lens_cells(conversations, injections, weak)
     if prefills:
-        named += [(name, Cell(prompt, None)) for name, prompt in SCENARIOS.items() if name != WEAK]
+        named += [(prompt, Cell(prompt, None)) for prompt in conversations]
     cells = [cell for _, cell in named]
-    conversations = lens_conversations(stimuli)
     readings = run_cells(
         model, conversations, cells, directions, prefills, tokens_per_batch=tokens_per_batch, progress=progress
     )
@@ -81,29 +112,11 @@ def yes_lens(
     return by_layer(keys, {"p_yes_base": base, "p_yes_injected": injected})
 
 
-def lens_conversations(stimuli: Stimuli) -> dict[str, Conversation]:
-    """The conversations of the scenarios, by prompt."""
-    return {prompt: stimuli.detection[prompt] for prompt in dict.fromkeys(SCENARIOS.values())}
-
-
-def lens_cells(injections: Sequence[Injection], weak_fraction: float) -> list[tuple[str, Cell]]:
+def lens_cells(prompts: Iterable[str], injections: Sequence[Injection], weak: Weak) -> list[tuple[str, Cell]]:
     """Every injection in every scenario, each with the scenario's name."""
+    prompts = list(prompts)
     named = []
     for injection in injections:
-        weak = replace(injection, strength=weak_fraction * injection.strength)
-        named += [(name, Cell(prompt, weak if name == WEAK else injection)) for name, prompt in SCENARIOS.items()]
+        named += [(prompt, Cell(prompt, injection)) for prompt in prompts]
+        named.append((WEAK, Cell(weak.prompt, replace(injection, strength=weak.fraction * injection.strength))))
     return named
-
-
-def both_arms(model: LanguageModel, readings: Readings, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The probabilities of some tokens without and with the injection, each (cells, layers, tokens)."""
-    base = token_probabilities(model, readings.base, tokens)[readings.conversations]
-    return base, token_probabilities(model, readings.injected, tokens)
-
-
-def by_layer(keys: pd.DataFrame, values: Mapping[str, Tensor]) -> pd.DataFrame:
-    """A row for every row of `keys` and every layer; each of `values` is (rows, layers)."""
-    layers = next(iter(values.values())).shape[1]
-    table = keys.loc[keys.index.repeat(layers)].reset_index(drop=True)
-    table["layer"] = list(range(layers)) * len(keys)
-    return table.assign(**{name: value.flatten().numpy() for name, value in values.items()})

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from introspection.engine.trial import Directions, Injection
-from introspection.experiments.detection.measure import PERSONA
-from introspection.injection.cells import FINETUNE
+from introspection.engine.trial import Directions, Injection, Trial
+from introspection.experiments.samples.tables import SAMPLES
+from introspection.experiments.subject import Outputs, Run, Subject
+from introspection.injection.dose import Dose
 from introspection.model.language_model import LanguageModel, ModelError
-from introspection.settings import ModelSettings
+from introspection.model.loading import resident
+from introspection.names import ANTI_PERSONA, FINETUNE, NOTHING, PERSONA
 from introspection.steering import Edit, steered
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Conversation
@@ -31,21 +33,56 @@ class Intervention:
     injection: Injection | None = None
 
 
-def study_interventions(
-    settings: ModelSettings, concepts: Sequence[str], layers: tuple[int, int] | None = None
-) -> list[Intervention]:
-    """None at all, each concept, and for a model with a finetune the persona vector and its opposite.
+def trials(subject: Subject) -> list[Run]:
+    """The same conversation once for each intervention, and as many tokens after it as a reply may have."""
+    text = encode(subject.model.tokenizer, subject.stimuli.top_of_mind)
+    row = Trial(text.token_ids, text.steered)
+    rows = [row] * len(interventions(subject.replies, subject.concepts))
+    return [Run(rows, new_tokens=subject.settings.samples.max_new_tokens)]
 
-    layers: another range than the model's own.
-    """
-    first, last = layers or settings.layers
-    found = [Intervention("none")]
-    found += [Intervention(concept, Injection(concept, settings.strength, first, last)) for concept in concepts]
-    if settings.contrast:
-        strength = settings.contrast.samples_at
-        found.append(Intervention(PERSONA, Injection(PERSONA, strength, first, last)))
-        found.append(Intervention(f"anti_{PERSONA}", Injection(PERSONA, -strength, first, last)))
-    return found
+
+def measure(subject: Subject) -> Outputs:
+    """The replies under every intervention, and those of the finetune, which stand after the concepts'."""
+    under, texts = sampled(subject, subject.replies)
+    if subject.model_settings.contrast:
+        subject.model.release()
+        with resident(subject.model_settings.finetune()) as finetune:
+            reply = _replies(subject, finetune, [Intervention(FINETUNE)], {})
+        place = 1 + len(subject.concepts)
+        under.insert(place, Intervention(FINETUNE))
+        texts[place:place] = reply
+    return {SAMPLES.name: SAMPLES.of(samples_table(under, texts))}
+
+
+def interventions(dose: Dose, concepts: Sequence[str]) -> list[Intervention]:
+    """None at all, each concept, and for a model with a finetune the persona vector and its opposite."""
+    personas = [] if dose.persona_strength is None else [PERSONA, ANTI_PERSONA]
+    return [
+        Intervention(NOTHING),
+        *(Intervention(vector, dose.injection(vector)) for vector in (*concepts, *personas)),
+    ]
+
+
+def sampled(subject: Subject, dose: Dose) -> tuple[list[Intervention], list[str]]:
+    """All interventions at a dose, and the model's reply under each."""
+    under = interventions(dose, subject.concepts)
+    directions = subject.directions([each.injection.vector for each in under if each.injection])
+    return under, _replies(subject, subject.model, under, directions)
+
+
+def _replies(
+    subject: Subject, model: LanguageModel, under: Sequence[Intervention], directions: Directions
+) -> list[str]:
+    how = subject.settings.samples
+    return generate_replies(
+        model,
+        subject.stimuli.top_of_mind,
+        under,
+        directions,
+        max_new_tokens=how.max_new_tokens,
+        temperature=how.temperature,
+        seed=subject.settings.study.seed,
+    )
 
 
 def generate_replies(

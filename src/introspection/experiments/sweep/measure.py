@@ -1,15 +1,14 @@
-"""The layer sweep: every range of decoder blocks in which a vector can be injected, and the choice of one."""
+"""The layer sweep: every range of decoder blocks in which a vector can be injected, or a search among them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -19,36 +18,73 @@ from introspection.engine.batches import plan_batches
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Directions, Injection, Trial
+from introspection.experiments.subject import Outputs, Run, Subject
+from introspection.experiments.sweep.choice import led_by
 from introspection.experiments.sweep.search import Range, coarse_to_fine
+from introspection.experiments.sweep.tables import SWEEP
+from introspection.files import remove, write_text
+from introspection.injection.cells import encode_all
+from introspection.injection.dose import Guide
 from introspection.model.language_model import LanguageModel
 from introspection.model.readout import read_answers
+from introspection.settings import SettingsError
 from introspection.stimuli.chat import EncodedConversation, encode
 from introspection.stimuli.prompts import Conversation, Stimuli
 
-SweepMode = Literal["exhaustive", "coarse_to_fine"]
 VALUES = ["p_yes", "log_odds_yes"]
+WORK = Path(".work/sweep")  # answers of finished batches, until the sweep is whole
 
 
-@dataclass(frozen=True)
-class ChosenRange:
-    """An inclusive range of blocks, the answer it was chosen for, the rule in words, and which ranges were measured."""
+def trials(subject: Subject) -> list[Run]:
+    """Every range; for a search from coarse to fine, as many as to find the model's own range."""
+    encoded = encode_all(subject.model.tokenizer, _prompts(subject))
+    strengths = dict.fromkeys(subject.settings.sweep.concepts, subject.sweep.strength)
+    blocks = len(subject.model.blocks)
+    if subject.sweep.guide is None:
+        return [Run(sweep_trials(encoded, strengths, layer_ranges(blocks)))]
+    runs: list[Run] = []
 
-    first_layer: int
-    last_layer: int
-    p_yes: float
-    log_odds_yes: float
-    candidates: int
-    rule: str
-    mode: str
+    def near(ranges: Sequence[Range]) -> dict[Range, float]:
+        runs.append(Run(sweep_trials(encoded, strengths, ranges)))
+        return {(first, last): -abs(first - blocks // 3) - abs(last - 2 * blocks // 3) for first, last in ranges}
+
+    coarse_to_fine(blocks, near)
+    return runs
 
 
-@dataclass(frozen=True)
-class Guide:
-    """Whose yes answer leads a sweep from coarse to fine, and where ranges may start, a fraction of the depth."""
+def measure(subject: Subject) -> Outputs:
+    """The answers in every range, or in those that the search has measured."""
+    concepts = list(subject.settings.sweep.concepts)
+    work = WORK / subject.key
+    table = sweep_layers(
+        subject.model,
+        subject.stimuli,
+        _prompts(subject),
+        dict.fromkeys(concepts, subject.sweep.strength),
+        subject.directions(concepts),
+        guide=subject.sweep.guide,
+        tokens_per_batch=subject.tokens_per_batch,
+        work=work,
+        identity=(subject.folder / "model.json").read_text(encoding="utf-8") + code(),
+        progress="sweep",
+    )
+    remove(work)
+    return {SWEEP.name: SWEEP.of(table)}
 
-    vector: str
-    prompt: str
-    earliest_start: float
+
+def _prompts(subject: Subject) -> dict[str, Conversation]:
+    known = subject.stimuli.detection
+    for prompt in subject.settings.sweep.prompts:
+        if prompt not in known:
+            raise SettingsError(f"params.yaml: sweep.prompts: found {prompt!r}; allowed: {', '.join(known)}")
+    return {prompt: known[prompt] for prompt in subject.settings.sweep.prompts}
+
+
+def code() -> str:
+    """What computes an answer, as text: answers of finished batches are not taken from other code."""
+    package = Path(__file__).parents[2]
+    modules = [*package.glob("*.py"), *(package / "engine").glob("*.py"), *(package / "model").glob("*.py")]
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(modules))
 
 
 def layer_ranges(blocks: int) -> list[Range]:
@@ -101,7 +137,7 @@ def sweep_layers(
             return table
 
         if guide:
-            coarse_to_fine(blocks, partial(_led_by, guide, measure), math.ceil(guide.earliest_start * blocks))
+            coarse_to_fine(blocks, partial(led_by, guide, measure), math.ceil(guide.earliest_start * blocks))
         else:
             measure(layer_ranges(blocks))
     return _in_order(pd.concat(tables, ignore_index=True), list(strengths), list(encoded))
@@ -132,15 +168,6 @@ def sweep_keys(
     return pd.DataFrame(keys, columns=["vector", "prompt", "strength", "first_layer", "last_layer"])
 
 
-def _led_by(
-    guide: Guide, measure: Callable[[Sequence[Range]], pd.DataFrame], ranges: Sequence[Range]
-) -> dict[Range, float]:
-    table = measure(ranges)
-    led = table[(table["vector"] == guide.vector) & (table["prompt"] == guide.prompt)]
-    keys = zip(led["first_layer"].astype(int), led["last_layer"].astype(int), strict=True)
-    return dict(zip(keys, led["log_odds_yes"].astype(float), strict=True))
-
-
 def _in_order(table: pd.DataFrame, vectors: Sequence[str], prompts: Sequence[str]) -> pd.DataFrame:
     places = {
         "vector": {name: n for n, name in enumerate(vectors)},
@@ -151,63 +178,6 @@ def _in_order(table: pd.DataFrame, vectors: Sequence[str], prompts: Sequence[str
         key=lambda column: column.map(places[str(column.name)]) if column.name in places else column,
         ignore_index=True,
     )
-
-
-def choose_range(
-    sweep: pd.DataFrame, vector: str, prompt: str, earliest_start: float, mode: SweepMode = "exhaustive"
-) -> ChosenRange:
-    """The range with the largest yes probability for a vector and prompt among those that start late enough.
-
-    sweep: the table of `sweep_layers`, and the mode in which it was measured, with which the choice is marked.
-    earliest_start: a fraction of the model's depth. Compared by log-odds, which still differ where probabilities round
-    to 1; among equals the shortest, then the earliest. Raises ValueError where no range is left, or where another rule
-    has led the search.
-    """
-    blocks = int(sweep["last_layer"].max()) + 1
-    rows = sweep[(sweep["vector"] == vector) & (sweep["prompt"] == prompt)]
-    rows = rows[rows["first_layer"] >= earliest_start * blocks]
-    if rows.empty:
-        raise ValueError(
-            f"no range of the sweep for {vector!r} under {prompt!r} starts at or after {earliest_start:g} of the "
-            f"{blocks} blocks; lower sweep.earliest_start in params.yaml"
-        )
-    length = rows["last_layer"] - rows["first_layer"]
-    measured = sweep[["first_layer", "last_layer"]].drop_duplicates()
-    how = ""
-    if mode == "coarse_to_fine":
-        _check_search(sweep, vector, prompt, earliest_start, blocks)
-        how = f" (of the {len(measured)} that a search from coarse to fine has measured)"
-    order = ["log_odds_yes", "length", "first_layer"]
-    best = rows.assign(length=length).sort_values(order, ascending=[False, True, True]).iloc[0]
-    return ChosenRange(
-        first_layer=int(best["first_layer"]),
-        last_layer=int(best["last_layer"]),
-        p_yes=float(best["p_yes"]),
-        log_odds_yes=float(best["log_odds_yes"]),
-        candidates=len(rows),
-        rule=(
-            f"the largest probability of yes with {vector} injected under the prompt {prompt}, among the {len(rows)} "
-            f"ranges that start no earlier than {earliest_start:g} of the {blocks} blocks{how}"
-        ),
-        mode=mode,
-    )
-
-
-def _check_search(sweep: pd.DataFrame, vector: str, prompt: str, earliest_start: float, blocks: int) -> None:
-    """Search again in what was measured: another rule would have led elsewhere."""
-    led = partial(_led_by, Guide(vector, prompt, earliest_start), lambda _: sweep)
-    measured = led([])
-
-    def look_up(ranges: Sequence[Range]) -> dict[Range, float]:
-        return {found: measured[found] for found in ranges}
-
-    try:
-        coarse_to_fine(blocks, look_up, math.ceil(earliest_start * blocks))
-    except KeyError as missing:
-        raise ValueError(
-            f"the search from coarse to fine was led by another rule than {vector!r} under {prompt!r} from "
-            f"{earliest_start:g} of the depth on: {list(missing.args[0])} is not measured; run the stage `sweep` again"
-        ) from missing
 
 
 def _tokens_per_batch(model: LanguageModel, work: Path | None) -> int:
@@ -246,10 +216,5 @@ def _read(path: Path | None) -> Any:
 
 
 def _keep(value: Any, path: Path | None) -> None:
-    """Whole or not at all: a file that is there is complete."""
-    if path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(value))
-    unfinished.replace(path)
+    if path is not None:
+        write_text(path, json.dumps(value))

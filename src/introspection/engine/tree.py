@@ -1,0 +1,56 @@
+"""The tree in depth: which rows share a slot before each block, where the slots split, and what is added to them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Addition = tuple[str, float, tuple[int, int]]
+"""What is added after a block, in terms that compare equal where the same is added: vector, strength, positions."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Which rows share a slot at each depth; depth k is the input of block k, the last depth the model's output.
+
+    slots: for each depth, the slot of each row.
+    parents: for each block, the slot before it that each slot after it continues.
+    additions: for each block, what is added to each slot after it.
+    """
+
+    slots: list[list[int]]
+    parents: list[list[int]]
+    additions: list[list[Addition | None]]
+
+    @property
+    def widths(self) -> list[int]:
+        """The number of slots that each block computes."""
+        return [max(slots) + 1 for slots in self.slots[:-1]]
+
+
+def plan_tree(roots: Sequence[Hashable], additions: Sequence[Sequence[Addition | None]], blocks: int) -> Tree:
+    """Plan a batch of rows, from what each row begins with and what is added to it after each block."""
+    first, _ = numbered(roots)
+    tree = Tree(slots=[first], parents=[], additions=[])
+    for block in range(blocks):
+        branches = [(slot, row[block]) for slot, row in zip(tree.slots[-1], additions, strict=True)]
+        slots, distinct = numbered(branches)
+        tree.slots.append(slots)
+        tree.parents.append([parent for parent, _ in distinct])
+        tree.additions.append([addition for _, addition in distinct])
+    return tree
+
+
+def numbered(values: Sequence[Any]) -> tuple[list[int], list[Any]]:
+    """Each value's number in order of first appearance, and the distinct values in that order."""
+    numbers: dict[Any, int] = {}
+    return [numbers.setdefault(value, len(numbers)) for value in values], list(numbers)
+
+
+def first_rows(slots: Sequence[int]) -> list[int]:
+    """For each slot, the first row that is in it."""
+    firsts: dict[int, int] = {}
+    for row, slot in enumerate(slots):
+        firsts.setdefault(slot, row)
+    return [firsts[slot] for slot in range(len(firsts))]

@@ -1,0 +1,137 @@
+"""Load a model and its tokenizer from a folder or the hub, and say in one line why one cannot be loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from introspection.model.language_model import LanguageModel, ModelError
+from introspection.model.placement import device_map, max_memory, without_weights
+from introspection.settings import ModelSettings, check_layers
+
+
+def load_model(settings: ModelSettings) -> LanguageModel:
+    """Load weights and tokenizer from a folder or the hub: safetensors only, no remote code.
+
+    The layer range is checked against the model's configuration before any weight is read.
+    Raises ModelError for a model that is missing, gated or out of reach, SettingsError for a range outside it.
+    """
+    config = load_config(settings)
+    source = {"pretrained_model_name_or_path": settings.source, "revision": settings.revision or "main"}
+    tokenizer = load_tokenizer(settings)
+    with _explained(settings.source):
+        model = AutoModelForCausalLM.from_pretrained(
+            **source,
+            config=config,
+            dtype=getattr(torch, settings.dtype),
+            device_map=device_map(settings),
+            max_memory=max_memory(settings, config),
+            quantization_config=_quantization(settings),
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    model.eval()
+    model.requires_grad_(False)
+    loaded = LanguageModel(model, tokenizer)
+    loaded.check_unembedding()
+    return loaded
+
+
+@contextmanager
+def resident(settings: ModelSettings) -> Iterator[LanguageModel]:
+    """A model that is in memory only inside the context, so that another can take its place afterwards."""
+    loaded = load_model(settings)
+    try:
+        yield loaded
+    finally:
+        loaded.release()
+
+
+def load_tokenizer(settings: ModelSettings) -> Any:
+    """The model's tokenizer. Raises ModelError where it is out of reach or has no chat template."""
+    with _explained(settings.source):
+        tokenizer = AutoTokenizer.from_pretrained(
+            settings.source, revision=settings.revision or "main", trust_remote_code=False
+        )
+    if not tokenizer.chat_template:
+        raise ModelError(f"{settings.source}: its tokenizer has no chat template; use an instruction-tuned model")
+    return tokenizer
+
+
+def identity(settings: ModelSettings) -> dict[str, Any]:
+    """What exactly would be loaded, from the configuration alone: no weight is read into memory.
+
+    Source and revision, the hub's commit or the checksums of a local folder's files, dtype, and the shape of the model.
+    Raises as `load_model` does.
+    """
+    config = load_config(settings)
+    text_config = config.get_text_config()
+    model = without_weights(config)
+    folder = Path(settings.source)
+    files = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*")) if path.is_file()
+    }
+    return {
+        "source": settings.source,
+        "revision": settings.revision,
+        "commit": getattr(config, "_commit_hash", None),
+        "files": files,
+        "dtype": settings.dtype,
+        "quantization": settings.quantization,
+        "architecture": type(model).__name__,
+        "blocks": text_config.num_hidden_layers,
+        "hidden_size": text_config.hidden_size,
+        "vocabulary": text_config.vocab_size,
+        "parameters": model.num_parameters(),
+    }
+
+
+def load_config(settings: ModelSettings) -> Any:
+    """The model's configuration, its layer range checked. Raises as `load_model` does."""
+    with _explained(settings.source):
+        config = AutoConfig.from_pretrained(
+            settings.source, revision=settings.revision or "main", trust_remote_code=False
+        )
+    blocks = config.get_text_config().num_hidden_layers
+    check_layers(settings.layers, blocks, f"params.yaml: layers of {settings.source}")
+    return config
+
+
+def _quantization(settings: ModelSettings) -> Any:
+    if settings.quantization is None:
+        return None
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            f"{settings.source}: quantization {settings.quantization} needs the library bitsandbytes; install it with "
+            "`pip install introspection[quantization]`, or set quantization: null in params.yaml"
+        )
+    return BitsAndBytesConfig(
+        load_in_8bit=settings.quantization == "8bit",
+        load_in_4bit=settings.quantization == "4bit",
+        bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
+    )
+
+
+@contextmanager
+def _explained(source: str) -> Iterator[None]:
+    """Say in one line what is wrong with a source, and what to do about it."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        if "gated" in reason.lower() or "401" in reason:
+            advice = "it is gated: accept its licence on the hub, log in with `hf auth login`, and run again"
+        elif "safetensors" in reason and Path(source).is_dir():
+            advice = "only safetensors weights are loaded: convert the model first"
+        elif Path(source).is_dir() or source.startswith((".", "/", "models/")):
+            advice = "give a folder that a model was saved to with save_pretrained, tokenizer included"
+        else:
+            advice = "check the hub id and the network, or download it elsewhere and give its folder as `source`"
+        raise ModelError(f"{source}: cannot be loaded; {advice} ({reason[:300]})") from error

@@ -1,0 +1,27 @@
+"""Run an experiment on a model and write its result files."""
+
+from __future__ import annotations
+
+import click
+from common import PROMPTS, pinned, stage, write_results
+
+from introspection.experiments import experiments_with, load
+from introspection.experiments.subject import open_subject
+from introspection.files import RESULTS
+from introspection.settings import Settings
+from introspection.stimuli.prompts import Stimuli
+
+
+@stage
+@click.argument("experiment", type=click.Choice(experiments_with("measure")))
+@click.argument("model")
+def main(settings: Settings, experiment: str, model: str) -> None:
+    """Write the result files of EXPERIMENT to results/MODEL."""
+    subject = open_subject(settings, model, pinned(settings, model), Stimuli(PROMPTS), RESULTS / model)
+    module = load(experiment, "measure")
+    module.trials(subject)  # what cannot be asked of this model shows before its weights are read
+    write_results(module.measure(subject.loaded()), RESULTS / model)
+
+
+if __name__ == "__main__":
+    main()

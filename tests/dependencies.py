@@ -1,0 +1,58 @@
+"""What a stage can reach: the modules that its script imports, directly or not, read from the source."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "src" / "introspection"
+CHANGES_NO_NUMBER = ("introspection.settings",)
+"""Settings have no defaults (tests/test_config.py), so what they say is in params.yaml, which DVC tracks by key."""
+
+
+def reached(script: Path, *more: str) -> set[str]:
+    """The modules of the package that a script imports, and those that it imports by name (`more`)."""
+    found: set[str] = set()
+    open_ends = [*_imports(script), *more]
+    while open_ends:
+        module = open_ends.pop()
+        if module in found or module.startswith(CHANGES_NO_NUMBER):
+            continue
+        found.add(module)
+        open_ends += _imports(_file(module))
+        parent = module.rpartition(".")[0]
+        if parent != "introspection":
+            open_ends.append(parent)  # a package runs before its modules
+    return found
+
+
+def room(module: str) -> str:
+    """The folder or the file by which a stage depends on a module, relative to the project."""
+    path = _file(module).relative_to(ROOT)
+    parts = path.parts  # src, introspection, room, ...
+    if parts[2] == "experiments" and len(parts) > 4:
+        return "/".join(parts[:4])
+    if parts[2] == "experiments" or len(parts) == 3:
+        return path.as_posix()
+    return "/".join(parts[:3])
+
+
+@cache
+def _file(module: str) -> Path:
+    base = ROOT / "src" / Path(*module.split("."))
+    return base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
+
+
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [name if _file(name).is_file() else node.module for name in names]
+    return tuple(name for name in found if name.startswith("introspection.") and _file(name).is_file())
