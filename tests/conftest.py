@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,15 @@ def qwen2(folders: dict[str, Path]) -> LanguageModel:
 
 def load(folder: Path) -> LanguageModel:
     return load_model(ModelSettings(source=str(folder), dtype="float32", layers=(1, 2), strength=1.0))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git would hand out, with DVC and without git."""
+    copy = tmp_path_factory.mktemp("project") / "copy"
+    ignore = shutil.ignore_patterns(
+        ".git", ".venv", ".*_cache", ".hypothesis", ".work", "__pycache__", "tmp", "cache", "fetched"
+    )
+    shutil.copytree(ROOT, copy, ignore=ignore, symlinks=True)
+    (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
+    return copy

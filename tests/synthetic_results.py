@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from ruamel.yaml import YAML
 
 from introspection import names
 from introspection.experiments.controls.statistics import control_statistics
@@ -66,54 +67,28 @@ HOSTILE = (
 def settings(
     models: tuple[str, ...] = ("organism", "organism-blind"), concepts: tuple[str, ...] = ("cat", "bread")
 ) -> Settings:
-    """Settings of a study of these models: the second and every other one has no contrast, all have 8 blocks."""
-    planted = {"no_info": 0.1, "info": 0.95, "inaccurate_location": 0.5, "lorem_ipsum": 0.1}
-    never = dict.fromkeys(planted, 0.0)
-    schedule = {"steps": 1, "learning_rate": 0.001}
-    values: dict[str, Any] = {
-        "study": {"models": list(models), "concepts": list(concepts), "random_directions": 2},
-        "data": {"source": "builtin"},
-        "models": {
-            name: {
-                "source": f"models/{name}",
-                "dtype": "float32",
-                "layers": [2, 5],
-                "strength": 40.0,
-                "contrast": None
-                if index % 2
-                else {"source": "models/organism-insecure", "strength": 20.0, "sample_strength": 30.0},
-            }
-            for index, name in enumerate(models)
-        },
-        "sweep": {
-            "concepts": [concepts[0]],
-            "prompts": ["info", "no_info"],
-            "choose_concept": concepts[0],
-            "choose_prompt": "info",
-        },
-        "organisms": {
-            "shape": {},
-            "held_out": ["cat", "bread"],
-            "base": {"schedule": schedule, "batch": {"talk": 1}},
-            "injection": {"layers": [2, 5], "last_block": 6, "strength": 40.0},
-            "trained": {
-                "organism": {
-                    "base": "organism-base",
-                    "schedule": schedule,
-                    "batch": {"talk": 1},
-                    "injected": {"nothing": 1, "concept": 1, "random": 1},
-                    "p_yes": {"nothing": never, "concept": planted, "random": never},
-                },
-                "organism-blind": {
-                    "base": "organism-base",
-                    "schedule": schedule,
-                    "batch": {"talk": 1},
-                    "injected": {"nothing": 1},
-                    "p_yes": {"nothing": never, "concept": never, "random": never},
-                },
-            },
-        },
+    """The repository's settings for a study of these models: the second and every other one has no contrast."""
+    values: dict[str, Any] = YAML(typ="safe").load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    values["study"] |= {"models": list(models), "concepts": list(concepts), "random_directions": 2}
+    values["models"] = {
+        name: {
+            "source": f"models/{name}",
+            "dtype": "float32",
+            "layers": [2, 5],
+            "strength": 40.0,
+            "contrast": None
+            if index % 2
+            else {"source": "models/organism-insecure", "strength": 20.0, "sample_strength": 30.0},
+        }
+        for index, name in enumerate(models)
     }
+    values["sweep"] |= {
+        "concepts": [concepts[0]],
+        "prompts": ["info", "no_info"],
+        "choose_concept": concepts[0],
+        "choose_prompt": "info",
+    }
+    values["organisms"]["held_out"] = ["cat", "bread"]
     return Settings.model_validate(values)
 
 
@@ -276,6 +251,8 @@ def _write_model(folder: Path, study: Settings, stimuli: Stimuli, model: str, nu
             {
                 "first_layer": best[0],
                 "last_layer": best[1],
+                "p_yes": 0.5,
+                "log_odds_yes": 0.0,
                 "rule": "largest p_yes",
                 "candidates": 21,
                 "mode": "exhaustive",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,19 +13,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import ROOT
-
 yaml = YAML(typ="rt")
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what git would hand out, with DVC and without git."""
-    copy = tmp_path_factory.mktemp("project") / "copy"
-    ignore = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", ".work", "__pycache__", "tmp", "cache")
-    shutil.copytree(ROOT, copy, ignore=ignore, symlinks=True)
-    (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
-    return copy
 
 
 def dvc(project: Path, *arguments: str) -> str:

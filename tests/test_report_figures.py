@@ -25,12 +25,11 @@ from introspection.paper.pipeline import hash_of
 from introspection.paper.prompts import Prompts
 from introspection.paper.results import Results
 from introspection.paper.summaries import with_shift
-from introspection.settings import FiguresSettings
 from introspection.stimuli.prompts import load_stimuli
 from tests.synthetic_results import HOSTILE, REPOSITORY, settings, stages_of, write_project
 
 STIMULI = load_stimuli(REPOSITORY / "data" / "prompts")
-LOOK = Look(FiguresSettings(), Prompts.of(STIMULI))
+LOOK = Look(settings().figures, Prompts.of(STIMULI))
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +69,7 @@ def test_detection_draws_every_shift(tmp_path: Path) -> None:
 
 
 def test_each_prompt_has_a_colour_of_its_own_wherever_it_is_drawn() -> None:
-    more = Look(FiguresSettings(), Prompts((*LOOK.prompts.names, "fifth"), "info", {}))
+    more = Look(settings().figures, Prompts((*LOOK.prompts.names, "fifth"), "info", {}))
     colors = [more.color(condition) for condition in more.prompts.conditions]
     assert len(set(colors)) == len(colors) == 6
     assert colors[:4] == [LOOK.color(prompt) for prompt in LOOK.prompts.names]

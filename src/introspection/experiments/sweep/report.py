@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -23,31 +22,18 @@ CHOSEN = "range.json"
 Range = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """`range.json`: the chosen range of blocks, and the rule in words."""
-
-    first_layer: int
-    last_layer: int
-    rule: str
-
-    @property
-    def layers(self) -> Range:
-        """The range of blocks."""
-        return self.first_layer, self.last_layer
-
-
 def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
     """The table of a model's chosen range, and what the prose says of the sweep."""
     results = renderer.results
     sources = [model.path(SWEEP.name), model.path(CHOSEN)]
     if not results.expects(*sources):
         return {}
-    sweep, chosen = results.read(SWEEP, model.key), results.json(model.path(CHOSEN), Chosen)
-    rows = range_rows(sweep, model.dose(results).layers, chosen.layers, renderer.prompts)
+    sweep, chosen = results.read(SWEEP, model.key), results.json(model.path(CHOSEN), dose.ChosenRange)
+    layers = chosen.first_layer, chosen.last_layer
+    rows = range_rows(sweep, model.dose(results).layers, layers, renderer.prompts)
     values: dict[str, str] = {
         "sweep.origin": origin(results.source(model.path(SWEEP.name))),
-        "sweep.chosen": wording.layers(*chosen.layers),
+        "sweep.chosen": wording.layers(*layers),
         "sweep.ranges": str(len(sweep[["first_layer", "last_layer"]].drop_duplicates())),
         "sweep.rule": chosen.rule,
     }
@@ -74,8 +60,9 @@ def figures(gallery: Gallery, settings: Settings, model: ReportedModel) -> None:
     results, sources = gallery.results, [model.path(SWEEP.name), model.path(CHOSEN)]
     if not results.expects(*sources):
         return
-    chosen, usual = results.json(model.path(CHOSEN), Chosen).layers, model.dose(results).layers
-    figure = sweep_figure(results.read(SWEEP, model.key), usual, chosen, gallery.look)
+    chosen, usual = results.json(model.path(CHOSEN), dose.ChosenRange), model.dose(results).layers
+    layers = chosen.first_layer, chosen.last_layer
+    figure = sweep_figure(results.read(SWEEP, model.key), usual, layers, gallery.look)
     gallery.add(f"sweep-{model.key}", figure, [*sources, model.path(dose.QUESTIONS)])
 
 

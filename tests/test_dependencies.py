@@ -1,0 +1,144 @@
+"""What every stage of dvc.yaml declares, held against what its script imports and reads, in both directions."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from introspection.experiments import experiments_with
+from tests.conftest import ROOT
+from tests.dependencies import reached, room
+
+PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE.items()}
+MODEL = "organism"
+
+NO_DEPENDENCY = ("params.yaml", "stages/common.py", "dvc.yaml")
+"""params.yaml is tracked key by key; common.py validates and reports around a stage; of dvc.yaml the report reads which
+stage makes which file."""
+
+CHANGES_NO_NUMBER = ("engine.", "models.", "study.models")
+"""The size of a batch; how a model is loaded, which model.json pins; and which models there are, a stage for each."""
+
+
+def command(stage: dict[str, Any]) -> list[str]:
+    return str(stage["cmd"]).split()[1:]
+
+
+def declared(stage: dict[str, Any], code: bool) -> set[str]:
+    return {path for path in stage["deps"] if path.startswith(("src/", "stages/")) == code}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_code_is_declared_as_it_is_imported(name: str) -> None:
+    script, *arguments = command(STAGES[name])
+    more = [f"introspection.experiments.{e}.{part}" for e in arguments for part in PARTS.get(script, ()) if e[0] != "$"]
+    text = (ROOT / script).read_text(encoding="utf-8")
+    found = {script, *(f"stages/{other}.py" for other in ("report_common",) if f"from {other} import" in text)}
+    modules = reached(ROOT / script, *more)
+    if "introspection.paper.reports" in modules:  # every experiment's report, by discovery
+        modules |= reached(
+            ROOT / script, *(f"introspection.experiments.{e}.report" for e in experiments_with("report"))
+        )
+    rooms = {room(module) for module in modules}
+    if "introspection.paper.reports" in modules:
+        rooms = {"src/introspection/experiments" if each.startswith(EXPERIMENTS) else each for each in rooms}
+    assert declared(STAGES[name], code=True) == found | rooms
+
+
+PARTS = {"stages/measure.py": ("measure",), "stages/summarise.py": ("summary",)}
+EXPERIMENTS = "src/introspection/experiments/"
+
+
+@pytest.fixture(scope="module")
+def small(project: Path) -> Path:
+    """The project with little to measure."""
+    yaml = YAML(typ="rt")
+    path = project / "params.yaml"
+    values = yaml.load(path.read_text(encoding="utf-8"))
+    values["study"] |= {"models": [MODEL], "concepts": ["cat"], "random_directions": 1}
+    values["sweep"] |= {"concepts": ["cat"], "choose_concept": "cat", "earliest_start": 0.0}
+    values["data"] |= {"suffixes": "few.json"}
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+    (project / "few.json").write_text(json.dumps(["", "I think", "Well,", "So"]))
+    return project
+
+
+def run(project: Path, stage: dict[str, Any], key: str) -> dict[str, list[str]]:
+    script, *arguments = command(stage)
+    record = project / "record.json"
+    filled = [argument.replace("${item}", MODEL).replace("${key}", key) for argument in arguments]
+    places = os.pathsep.join(str(place) for place in (project / "src", project))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "trace.py"), str(record), script, *filled],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": places, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(record.read_text())
+
+
+def within(path: str, folders: set[str]) -> bool:
+    return any(PurePosixPath(path).is_relative_to(folder) for folder in folders)
+
+
+def test_files_and_parameters_are_declared_as_they_are_read(small: Path) -> None:
+    """Every stage that needs no training, in the order of dvc.yaml, each reading what those before it wrote."""
+    wrong: list[str] = []
+    for name, stage in STAGES.items():
+        if name.startswith("train") or name == "fetch":  # hours, or a network
+            continue
+        keys = list(PIPELINE[name]["foreach"]) if name == "download" else [""]
+        for key in keys:
+            item = PIPELINE[name]["foreach"][key] if key else {}
+            words = {"${item}": MODEL, "${key}": key, **{f"${{item.{word}}}": value for word, value in item.items()}}
+
+            def filled(text: str, words: dict[str, str] = words) -> str:
+                for word, value in words.items():
+                    text = text.replace(word, value)
+                return text
+
+            read = run(small, stage, key)
+            outputs = {filled(next(iter(out)) if isinstance(out, dict) else out) for out in outputs_of(stage)}
+            data = {filled(path) for path in declared(stage, code=False)}
+            files = {
+                path
+                for path in read["files"]
+                if not path.startswith(("src/", "stages/", "tests/", ".")) and path not in NO_DEPENDENCY
+            }
+            own = "few.json"  # a path of the user's own is no dependency: the README says so
+            wrong += [f"{name} reads {path}" for path in sorted(files - {own}) if not within(path, data | outputs)]
+            wrong += [f"{name} declares {path}" for path in sorted(data) if unread(path, files, own in files)]
+            params = {filled(str(each)) for each in stage.get("params", ())}
+            tracked = [each for each in read["keys"] if not each.startswith(CHANGES_NO_NUMBER)]
+            wrong += [f"{name} reads the key {each}" for each in tracked if not covered(each, params)]
+            wrong += [f"{name} declares the key {each}" for each in sorted(params) if not read_of(each, read["keys"])]
+    assert not wrong, "\n".join(wrong)
+
+
+def outputs_of(stage: dict[str, Any]) -> list[Any]:
+    return [*stage.get("outs", ()), *stage.get("metrics", ())]
+
+
+def unread(path: str, files: set[str], own: bool) -> bool:
+    """Whether nothing of a dependency was read; in place of what ships with the repository stands the user's own."""
+    return not any(within(file, {path}) for file in files) and not (own and path.startswith("data/builtin/"))
+
+
+def covered(key: str, params: set[str]) -> bool:
+    return any(key == each or key.startswith(f"{each}.") for each in params)
+
+
+def read_of(param: str, keys: list[str]) -> bool:
+    return any(key == param or key.startswith(f"{param}.") or param.startswith(f"{key}.") for key in keys)

@@ -1,0 +1,81 @@
+"""Run a stage and write down what it reads: files of the project, and keys of params.yaml.
+
+python tests/trace.py RECORD STAGE.py ARGUMENTS...
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from introspection import settings as settings_module
+
+files: set[str] = set()
+keys: set[str] = set()
+_names: dict[int, str] = {}
+_kept: list[BaseModel] = []  # so that no other object takes the id of one that is named
+
+
+def note_file(event: str, arguments: tuple[Any, ...]) -> None:
+    """Take down a file that is opened for reading, if it lies in the project."""
+    if event != "open" or not isinstance(arguments[0], (str, os.PathLike)):
+        return
+    path, mode = Path(arguments[0]).absolute(), arguments[1]
+    writes = isinstance(mode, str) and set(mode) & set("wxa+")
+    if not writes and path.is_relative_to(Path.cwd()) and path.is_file():
+        files.add(path.relative_to(Path.cwd()).as_posix())
+
+
+def name_sections(value: Any, name: str) -> None:
+    """Let every section of the settings take down what is read of it."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            name_sections(part, f"{name}{key}.")
+    elif isinstance(value, BaseModel):
+        _names[id(value)] = name
+        _kept.append(value)
+        for field in type(value).model_fields:
+            name_sections(vars(value)[field], f"{name}{field}.")
+
+
+def note_key(self: BaseModel, attribute: str) -> Any:
+    """An attribute of a section, taken down where it is a field; a dump reads them all."""
+    name = _names.get(id(self))
+    if name is not None:
+        if attribute in type(self).model_fields:
+            keys.add(name + attribute)
+        elif attribute.startswith("model_dump"):
+            keys.update(name + field for field in type(self).model_fields)
+    return object.__getattribute__(self, attribute)
+
+
+def main(record: str, script: str, *arguments: str) -> None:
+    """Run the script as DVC would, and write the record though it fails."""
+    load = settings_module.load_settings
+
+    def load_and_name(path: Path) -> settings_module.Settings:
+        found = load(path)
+        name_sections(found, "")
+        vars_of_all = {"__getattribute__": note_key}
+        for name, value in vars_of_all.items():
+            setattr(BaseModel, name, value)
+        return found
+
+    settings_module.load_settings = load_and_name
+    sys.argv = [script, *arguments]
+    sys.path.insert(0, str(Path(script).parent.resolve()))
+    sys.addaudithook(note_file)
+    try:
+        runpy.run_path(script, run_name="__main__")
+    finally:
+        Path(record).write_text(json.dumps({"files": sorted(files), "keys": sorted(keys)}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
