@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from introspection.settings.adapters import AdapterSettings
 from introspection.settings.organisms import OrganismsSettings, Prompt
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -197,14 +198,15 @@ class Settings(_Section):
     sweep: SweepSettings
     figures: FiguresSettings = FiguresSettings()
     organisms: OrganismsSettings
+    adapters: dict[Text, AdapterSettings]
 
-    @field_validator("models")
+    @field_validator("models", "adapters")
     @classmethod
-    def _plain_keys(cls, models: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
-        for key in models:
+    def _plain_keys(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for key in values:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
                 raise ValueError(f"key {key!r}: use letters, digits, '-' and '_' only (DVC splits names at dots)")
-        return models
+        return values
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Settings:
