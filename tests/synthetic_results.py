@@ -84,6 +84,7 @@ def settings(
             "choose_concept": concepts[0],
             "choose_prompt": "info",
         },
+        "adapters": {},
         "organisms": {
             "shape": {},
             "held_out": ["cat", "bread"],
