@@ -48,11 +48,16 @@ def note_key(self: BaseModel, attribute: str) -> Any:
     """An attribute of a section, taken down where it is a field; a dump reads them all."""
     name = _names.get(id(self))
     if name is not None:
-        if attribute in type(self).model_fields:
+        if attribute in type(self).model_fields and not _is_section(vars(self)[attribute]):
             keys.add(name + attribute)
         elif attribute.startswith("model_dump"):
             keys.update(name + field for field in type(self).model_fields)
     return object.__getattribute__(self, attribute)
+
+
+def _is_section(value: Any) -> bool:
+    """Whether a value is no value itself, but holds sections."""
+    return isinstance(value, BaseModel) or (isinstance(value, dict) and any(map(_is_section, value.values())))
 
 
 def main(record: str, script: str, *arguments: str) -> None:

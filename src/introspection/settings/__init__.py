@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from introspection.names import check_concepts
+from introspection.settings.adapters import AdapterSettings
 from introspection.settings.organisms import OrganismsSettings
 from introspection.settings.packages import PackageSettings
 
@@ -189,7 +190,7 @@ class Settings(_Section):
     study: StudySettings
     data: DataSettings
     models: dict[Text, ModelSettings] = Field(min_length=1)
-    packages: dict[Text, PackageSettings] = Field(default_factory=dict)
+    packages: dict[Text, PackageSettings]
     engine: EngineSettings
     controls: ControlsSettings
     lens: LensSettings
@@ -198,8 +199,9 @@ class Settings(_Section):
     sweep: SweepSettings
     figures: FiguresSettings
     organisms: OrganismsSettings
+    adapters: dict[Text, AdapterSettings]
 
-    @field_validator("packages", "models")
+    @field_validator("packages", "models", "adapters")
     @classmethod
     def _plain_keys(cls, sections: dict[str, BaseModel]) -> dict[str, BaseModel]:
         for key in sections:
