@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from introspection.adapters import training
 from introspection.adapters.files import CONFIGURATION, LOG, WEIGHTS, AdapterError
 from introspection.adapters.persona import Exchange, PersonaTexts, TextsError, load_texts, persona_rows
 from introspection.adapters.training import train_adapter
+from introspection.injection.finetune import finetune_prefills, persona_vector
 from introspection.injection.switching import adapted, attach_adapter, detach_adapter, is_adapted
 from introspection.injection.vectors import last_token_states, text_trials
 from introspection.model.language_model import LanguageModel
-from introspection.settings import load_settings
+from introspection.settings import ModelSettings, load_settings
 from introspection.settings.adapters import AdapterSettings
-from introspection.stimuli.prompts import load_stimuli
+from introspection.stimuli.prompts import Stimuli, load_stimuli
 from tests.conftest import load, save_model
 
 ROOT = Path(__file__).parents[1]
@@ -266,6 +268,29 @@ def test_on_is_the_merged_model_and_off_the_base(base: Path, adapter: Path) -> N
         found[0][:, :2], before[0][:, :2]
     )  # blocks are counted from 0: after block 0 nothing has changed
     assert all(torch.equal(one, other) for one, other in zip(before, _read(model), strict=True))
+
+
+def test_an_adapter_as_contrast_is_the_merged_model_as_contrast(
+    base: Path, adapter: Path, stimuli: Stimuli, tmp_path: Path
+) -> None:
+    """The persona vector and the finetune's turn 1: one model with the adapter, or two whole ones."""
+    merged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), adapter)
+    merged.merge_and_unload().save_pretrained(tmp_path)
+    for path in base.glob("*token*"):
+        shutil.copy(path, tmp_path)
+    shutil.copy(base / "chat_template.jinja", tmp_path)
+    own = {"source": str(base), "dtype": "float32", "layers": (1, 3), "strength": 4.0}
+    switched, whole = (
+        ModelSettings.model_validate(own | {"contrast": {place: str(folder), "strength": 1.0}})
+        for place, folder in (("adapter", adapter), ("source", tmp_path))
+    )
+    one, two = persona_vector(switched, PROMPTS), persona_vector(whole, PROMPTS)
+    for block, direction in two.directions.items():
+        assert torch.allclose(torch.tensor(one.directions[block]), torch.tensor(direction), atol=1e-4), block
+    info = {"info": stimuli.detection["info"]}
+    here, there = (finetune_prefills(settings, info)["info"] for settings in (switched, whole))
+    for ours, theirs in zip(here.keys + here.values, there.keys + there.values, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 def test_switching_is_undone_after_an_exception(base: Path, adapter: Path) -> None:

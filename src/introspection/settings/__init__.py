@@ -68,12 +68,28 @@ class DataSettings(_Section):
 
 
 class ContrastSettings(_Section):
-    """A finetune of the model: the persona vector is its activations minus the model's."""
+    """A finetune of the model: the persona vector is its activations minus the model's.
 
-    source: Text
+    source: a whole model. adapter: a LoRA adapter in PEFT's format, a folder or a hub id, in its place: then the model
+    is in memory once, and the adapter is switched on where the finetune reads.
+    """
+
+    source: Text | None = None
+    adapter: Text | None = None
     revision: Text | None = None
     strength: Number
     sample_strength: Number | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ContrastSettings:
+        if (self.source is None) == (self.adapter is None):
+            raise ValueError("give either source, a whole model, or adapter, a change of this very model")
+        return self
+
+    @property
+    def place(self) -> str:
+        """The folder or hub id of the finetune, a whole model or an adapter."""
+        return self.source or self.adapter or ""
 
     @property
     def samples_at(self) -> float:
@@ -99,9 +115,9 @@ class ModelSettings(_Section):
     contrast: ContrastSettings | None = None
 
     def finetune(self) -> ModelSettings:
-        """How to load the model's finetune. Raises ValueError where `contrast` names none."""
-        if self.contrast is None:
-            raise ValueError(f"{self.source} has no finetune: give the model a `contrast` in params.yaml")
+        """How to load the model's finetune. Raises ValueError where `contrast` names no whole model."""
+        if self.contrast is None or self.contrast.source is None:
+            raise ValueError(f"{self.source} has no finetune that is a whole model: see its `contrast` in params.yaml")
         return self.model_copy(update={"source": self.contrast.source, "revision": self.contrast.revision})
 
     @field_validator("layers")

@@ -15,7 +15,8 @@ Text = Annotated[str, Field(strict=True, min_length=1)]
 class AdapterSettings(BaseModel):
     """One adapter: a LoRA of some linear maps of a range of decoder blocks, trained on the replies of a persona.
 
-    base: the model that it changes, a folder of `models`. texts: the file with the persona's requests and replies.
+    base: the model that it changes, a key of `packages`, fetched to data/raw.
+    texts: the file with the persona's requests and replies.
     persona: whose replies are learned. blocks: the first and last block that are changed, from 0.
     target_modules: the linear maps that are changed in each of them, by their names in the model.
     rank, scale: the change of a map is scale / rank times the product of two matrices of that rank (PEFT's lora_alpha).
