@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.conftest import ROOT
@@ -51,7 +52,16 @@ def test_the_page_names_what_it_touches() -> None:
 
 
 def test_its_stage_declares_what_it_imports(followed: Path) -> None:
-    run(followed, "-m", "pytest", "tests/test_dependencies.py", "-k", "code_is_declared and hesitation", "-p", "no:cacheprovider")
+    run(
+        followed,
+        "-m",
+        "pytest",
+        "tests/test_dependencies.py",
+        "-k",
+        "code_is_declared and hesitation",
+        "-p",
+        "no:cacheprovider",
+    )
 
 
 def test_its_code_is_in_the_style_of_the_house(followed: Path) -> None:
@@ -79,7 +89,5 @@ def test_its_table_is_in_the_paper_and_nothing_else_has_changed(followed: Path) 
     text = " ".join(subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True, check=True).stdout.split())
     for model in MODELS:
         assert f"Is {model} about to answer at all?" in text
-        header, *rows = (followed / "results" / model / "hesitation.csv").read_text(encoding="utf-8").splitlines()
-        p_answer = header.split(",").index("p_answer_injected")
-        least = min(float(row.split(",")[p_answer]) for row in rows)
+        least = pd.read_csv(followed / "results" / model / "hesitation.csv")["p_answer_injected"].min()
         assert f"{100 * least:.3f}%" in text
