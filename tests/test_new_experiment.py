@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,16 +51,8 @@ def test_the_page_names_what_it_touches() -> None:
 
 
 def test_its_stage_declares_what_it_imports(followed: Path) -> None:
-    run(
-        followed,
-        "-m",
-        "pytest",
-        "tests/test_dependencies.py",
-        "-k",
-        "code_is_declared and hesitation",
-        "-p",
-        "no:cacheprovider",
-    )
+    test = "tests/test_dependencies.py::test_code_is_declared_as_it_is_imported[hesitation]"
+    run(followed, "-m", "pytest", test, "-p", "no:cacheprovider")
 
 
 def test_its_code_is_in_the_style_of_the_house(followed: Path) -> None:
@@ -74,9 +65,6 @@ def test_the_plan_prices_it(followed: Path) -> None:
     assert len(re.findall(r"^ +hesitation +\d", run(followed, "stages/plan.py"), flags=re.M)) == len(MODELS)
 
 
-@pytest.mark.skipif(
-    not all(map(shutil.which, ("latexmk", "lualatex", "pdftotext"))), reason="no TeX: scripts/install-tex"
-)
 def test_its_table_is_in_the_paper_and_nothing_else_has_changed(followed: Path) -> None:
     measured = [f"{stage}@{model}" for stage in ("vectors", "prefill", "hesitation") for model in MODELS]
     downloads = ["download@suffixes", "download@strongreject"]
