@@ -8,12 +8,13 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # what DVC runs is this environment's python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: paper plan bench test lint reproduce organisms clean distclean help
+.PHONY: paper plan bench docs test lint reproduce organisms clean distclean help
 
 help:
 	@grep -E '^#' Makefile | head -1
 	@echo 'make reproduce: run every stage again but the training of the organisms.  make organisms: train them again.'
 	@echo 'make plan: what the study needs here, before it is run.  make bench: the benchmark table.'
+	@echo 'make docs: docs/result-files.md, from the tables as the code declares them.'
 	@echo 'make clean: delete caches and unfinished work.  make distclean: also the virtual environment.'
 
 # What is measured anew: the models whose weights the repository has. Larger ones are taken as committed, where nothing
@@ -33,6 +34,9 @@ plan: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.run
+
+docs: $(VENV)/.installed
+	$(BIN)/python stages/document_tables.py
 
 test: $(VENV)/.installed-dev
 	@bash scripts/install-tex
