@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from introspection import names
 from introspection.experiments.controls.statistics import control_statistics
 from introspection.files import write_json
-from introspection.injection.dose import QUESTIONS, REPLIES, Dose
+from introspection.injection.dose import CALIBRATION, QUESTIONS, REPLIES, Calibration, Dose
 from introspection.rereading.analysis import read_again, read_published
 from introspection.settings import Settings
 from introspection.stimuli.prompts import Stimuli, load_stimuli
@@ -25,6 +25,9 @@ from introspection.stimuli.prompts import Stimuli, load_stimuli
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL_FILES = (
     "model.json",
+    "residual_norms.csv",
+    "dose.csv",
+    CALIBRATION,
     QUESTIONS,
     REPLIES,
     "detection.csv",
@@ -88,6 +91,7 @@ def settings(
         "choose_concept": concepts[0],
         "choose_prompt": "info",
     }
+    values["dose"] |= {"concepts": [concepts[0]]}
     values["organisms"]["held_out"] = ["cat", "bread"]
     return Settings.model_validate(values)
 
@@ -132,6 +136,7 @@ def _write_model(folder: Path, study: Settings, stimuli: Stimuli, model: str, nu
     for name in (QUESTIONS, REPLIES):
         strength = chosen.contrast and (chosen.contrast.samples_at if name == REPLIES else chosen.contrast.strength)
         write_json(folder / name, asdict(Dose(*chosen.layers, chosen.strength, strength)))
+    _write_dose(folder, study, model)
     layers, best = chosen.layers, (3, 6)
     for place, (first, last) in ((folder, layers), (folder / "chosen_range", best)):
         write_csv(
@@ -273,6 +278,36 @@ def _write_model(folder: Path, study: Settings, stimuli: Stimuli, model: str, nu
                 "contrast": None,
             }
         )
+    )
+
+
+def _write_dose(folder: Path, study: Settings, model: str) -> None:
+    """A model that bears half of the norm and no more."""
+    layers, vectors = study.models[model].layers, names.vector_names(study.dose.concepts, 2, has_finetune=False)
+    write_json(folder / CALIBRATION, asdict(Calibration(model, 80.0, 0.5, "at 0.75, kl is 3 nats")))
+    write_csv(
+        folder / "residual_norms.csv",
+        [{"layer": layer, "mean_norm": 10.0 * (layer + 1), "norm_std": 1.5} for layer in range(9)],
+    )
+    write_csv(
+        folder / "dose.csv",
+        [
+            {
+                "vector": vector,
+                "fraction": fraction,
+                "strength": 80 * fraction,
+                "first_layer": layers[0],
+                "last_layer": layers[1],
+                "kl": 4 * fraction,
+                "answer_mass": 1 - fraction / 4,
+                "control_accuracy": 0.75,
+                "distinct": 1 - fraction / 2,
+                "on_topic": int(fraction > 0) if names.kind_of(vector) == "concept" else "",
+                "reply": HOSTILE[row % len(HOSTILE)],
+            }
+            for vector in vectors
+            for row, fraction in enumerate((0.0, 0.25, 0.5, 0.75))
+        ],
     )
 
 

@@ -69,6 +69,7 @@ def small(project: Path) -> Path:
     values = yaml.load(path.read_text(encoding="utf-8"))
     values["study"] |= {"models": [MODEL], "concepts": ["cat"], "random_directions": 1}
     values["sweep"] |= {"concepts": ["cat"], "choose_concept": "cat", "earliest_start": 0.0}
+    values["dose"] |= {"concepts": ["cat"], "random_directions": 1, "fractions": [0, 0.1]}
     values["data"] |= {"suffixes": "few.json"}
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(values, file)

@@ -81,7 +81,11 @@ def test_the_counted_work_is_what_the_stages_do(
     stages = {"vectors": lambda _: list(concept_vectors(model, stimuli, concepts, SUFFIXES, tokens_per_batch=3000))}
     stages |= {name: load_part(name, "measure").measure for name in experiments_with("measure")}
     assert {"detection", "controls", "lens", "content", "samples", "sweep", "chosen_range"} < set(stages)
-    del stages["samples"], stages["chosen_range"]  # replies are counted as whole batches, padding and all
+    del (
+        stages["samples"],
+        stages["chosen_range"],
+        stages["dose"],
+    )  # replies are counted as whole batches, padding and all
     for name, run in stages.items():
         shapes.clear()
         run(subject)

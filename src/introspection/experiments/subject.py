@@ -12,7 +12,17 @@ from introspection import names
 from introspection.engine.cache import Prefill
 from introspection.engine.trial import Directions, Trial
 from introspection.files import PREFILLS, read_json
-from introspection.injection.dose import QUESTIONS, REPLIES, SWEEP, ChosenRange, Dose, SweepDose, doses
+from introspection.injection.dose import (
+    QUESTIONS,
+    REPLIES,
+    SWEEP,
+    Calibration,
+    ChosenRange,
+    Dose,
+    Doses,
+    SweepDose,
+    doses,
+)
 from introspection.injection.prefills import load_prefills
 from introspection.injection.vectors import load_vector
 from introspection.model.language_model import LanguageModel
@@ -108,22 +118,29 @@ class Subject:
 
 
 class PlannedSubject(Subject):
-    """A subject before anything of it has been made: its doses are those of the settings."""
+    """A subject before anything of it has been made: its doses are those of the settings.
+
+    A strength by rule is some number there: nothing that is planned depends on how large it is.
+    """
+
+    @cached_property
+    def _doses(self) -> Doses:
+        return doses(self.model_settings, self.settings.sweep, Calibration(self.key, norm=1.0, fraction=1.0))
 
     @cached_property
     def questions(self) -> Dose:
         """As the settings have it."""
-        return doses(self.model_settings, self.settings.sweep).questions
+        return self._doses.questions
 
     @cached_property
     def replies(self) -> Dose:
         """As the settings have it."""
-        return doses(self.model_settings, self.settings.sweep).replies
+        return self._doses.replies
 
     @cached_property
     def sweep(self) -> SweepDose:
         """As the settings have it."""
-        return doses(self.model_settings, self.settings.sweep).sweep
+        return self._doses.sweep
 
     @cached_property
     def chosen_layers(self) -> tuple[int, int]:

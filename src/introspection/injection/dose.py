@@ -2,6 +2,7 @@
 
 `results/<model>/injection/` holds a file for questions, one for replies (for which a study may choose the persona
 vector's strength apart) and one for the sweep, so that a changed number reruns what it touches and nothing else.
+A strength may be a rule instead of a number. What rules are resolved with is in a file beside them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from introspection import names
 from introspection.engine.trial import Injection
-from introspection.settings import ModelSettings, SweepSettings
+from introspection.settings import ModelSettings, OfNorm, Strength, SweepSettings
 
 QUESTIONS, REPLIES, SWEEP = "injection/questions.json", "injection/replies.json", "injection/sweep.json"
+CALIBRATION = "injection/calibration.json"
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,64 @@ class Doses:
     sweep: SweepDose
 
 
-def doses(model: ModelSettings, sweep: SweepSettings) -> Doses:
-    """What `params.yaml` says of a model's injections, and of the sweep over its layers."""
-    contrast = model.contrast
+@dataclass(frozen=True)
+class Calibration:
+    """What the strengths of a model are resolved with where they are rules.
+
+    model: its key in `params.yaml`.
+    norm: the mean norm of the residual stream over its layers.
+    fraction: the largest tried fraction of the norm that it bears; None where it bears none of them.
+    broken: what breaks at the next larger one, in words; None where nothing does.
+    """
+
+    model: str
+    norm: float
+    fraction: float | None
+    broken: str | None = None
+
+    def strength_of(self, strength: Strength, key: str) -> float:
+        """A strength as a number; `key` is its own below the model's in `params.yaml`.
+
+        Raises ValueError where it is to be calibrated and the model bears no tried dose.
+        """
+        if isinstance(strength, OfNorm):
+            return of_norm(strength.of_norm, self.norm)
+        if strength != "calibrated":
+            return strength
+        if self.fraction is None:
+            raise ValueError(
+                f"models.{self.model}.{key}: calibrated: the model does not bear the smallest of dose.fractions: "
+                f"{self.broken}; add smaller fractions there, or give a number here"
+            )
+        return of_norm(self.fraction, self.norm)
+
+
+def of_norm(fraction: float, norm: float) -> float:
+    """The strength that is a fraction of a norm, to four significant digits, as a person could write it."""
+    return float(f"{fraction * norm:.4g}")
+
+
+def doses(model: ModelSettings, sweep: SweepSettings, calibration: Calibration | None = None) -> Doses:
+    """What `params.yaml` says of a model's injections, and of the sweep over its layers.
+
+    Raises ValueError for a strength by rule without a calibration, or with one in which the model bears nothing.
+    """
+
+    def number(strength: Strength, key: str) -> float:
+        if calibration is not None:
+            return calibration.strength_of(strength, key)
+        if not isinstance(strength, int | float):
+            raise ValueError(
+                f"{model.source}: {key} is a rule, and nothing was measured that it could be resolved with"
+            )
+        return strength
+
+    own, contrast = number(model.strength, "strength"), model.contrast
+    persona = number(contrast.strength, "contrast.strength") if contrast else None
+    persona_in_replies = number(contrast.samples_at, "contrast.sample_strength") if contrast else None
     guide = Guide(sweep.choose_concept, sweep.choose_prompt, sweep.earliest_start)
     return Doses(
-        questions=Dose(*model.layers, model.strength, contrast.strength if contrast else None),
-        replies=Dose(*model.layers, model.strength, contrast.samples_at if contrast else None),
-        sweep=SweepDose(model.strength, guide if sweep.mode == "coarse_to_fine" else None),
+        questions=Dose(*model.layers, own, persona),
+        replies=Dose(*model.layers, own, persona_in_replies),
+        sweep=SweepDose(own, guide if sweep.mode == "coarse_to_fine" else None),
     )

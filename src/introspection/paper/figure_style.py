@@ -74,13 +74,15 @@ class Look:
         with matplotlib.rc_context(look):
             yield
 
-    def panels(self, count: int, height: float = 1.45, share_y: bool = True) -> tuple[Figure, list[Axes]]:
+    def panels(
+        self, count: int, height: float = 1.45, share_x: bool = True, share_y: bool = True
+    ) -> tuple[Figure, list[Axes]]:
         """A figure of `count` panels of a height in inches, three to a row at most, never higher than a page."""
         columns = min(PANEL_COLUMNS, count)
         rows = math.ceil(count / columns)
         size = (self.settings.width, min(rows * height + 0.8, PAGE_HEIGHT))
         figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=share_y)
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=share_x, sharey=share_y)
         panels = list(axes.flat)
         for axis in panels[count:]:
             axis.set_visible(False)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -67,6 +67,25 @@ class DataSettings(_Section):
     contrast_prompts: Text | None = None
 
 
+class OfNorm(_Section):
+    """A strength as a fraction of the mean norm of the residual stream over the model's layers."""
+
+    of_norm: Positive
+
+
+def _strength(value: Any, validate: Any) -> Any:
+    try:
+        return validate(value)
+    except ValidationError as error:
+        raise ValueError(
+            "allowed: a finite number, {of_norm: FRACTION} with a fraction above 0, or calibrated"
+        ) from error
+
+
+Strength = Annotated[Number | OfNorm | Literal["calibrated"], WrapValidator(_strength)]
+"""What a unit direction is multiplied with: a number, or a rule for one (`injection.dose`)."""
+
+
 class ContrastSettings(_Section):
     """A finetune of the model: the persona vector is its activations minus the model's.
 
@@ -77,8 +96,8 @@ class ContrastSettings(_Section):
     source: Text | None = None
     adapter: Text | None = None
     revision: Text | None = None
-    strength: Number
-    sample_strength: Number | None = None
+    strength: Strength
+    sample_strength: Strength | None = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> ContrastSettings:
@@ -92,7 +111,7 @@ class ContrastSettings(_Section):
         return self.source or self.adapter or ""
 
     @property
-    def samples_at(self) -> float:
+    def samples_at(self) -> Strength:
         """The strength for replies, which the study chose apart from the one for detection."""
         return self.strength if self.sample_strength is None else self.sample_strength
 
@@ -111,7 +130,7 @@ class ModelSettings(_Section):
     max_memory: dict[Annotated[int, Field(ge=0)] | Literal["cpu"], Memory] | None = None
     quantization: Literal["8bit", "4bit"] | None = None
     layers: tuple[Block, Block]
-    strength: Number
+    strength: Strength
     contrast: ContrastSettings | None = None
 
     def finetune(self) -> ModelSettings:
@@ -136,6 +155,37 @@ class EngineSettings(_Section):
     """
 
     tokens_per_batch: Count | None
+
+
+class KeepSettings(_Section):
+    """Which share of its unsteered value each of these must keep (columns of dose.csv, means over concepts)."""
+
+    control_accuracy: Fraction
+    answer_mass: Fraction
+    distinct: Fraction
+
+
+class DoseSettings(_Section):
+    """At which fractions of the residual norm a dose is tried, on what, and the rule for the one that is calibrated.
+
+    questions: how many control questions of each right answer, the first ones; None takes all.
+    """
+
+    fractions: tuple[Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)], ...] = Field(min_length=2)
+    concepts: tuple[Text, ...] = Field(min_length=1)
+    random_directions: Annotated[int, Field(strict=True, ge=0)]
+    questions: Count | None
+    keep: KeepSettings
+    kl_at_most: Positive
+
+    _concepts = field_validator("concepts")(_distinct)
+
+    @field_validator("fractions")
+    @classmethod
+    def _from_nothing_up(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
+        if fractions[0] != 0 or list(fractions) != sorted(set(fractions)):
+            raise ValueError("allowed: rising fractions of the residual norm of which the first is 0, nothing injected")
+        return fractions
 
 
 class ControlsSettings(_Section):
@@ -208,6 +258,7 @@ class Settings(_Section):
     models: dict[Text, ModelSettings] = Field(min_length=1)
     packages: dict[Text, PackageSettings]
     engine: EngineSettings
+    dose: DoseSettings
     controls: ControlsSettings
     lens: LensSettings
     content: ContentSettings
@@ -234,12 +285,18 @@ class Settings(_Section):
         for name, organism in self.organisms.trained.items():
             if organism.base not in bases or organism.base == name:
                 raise ValueError(f"organisms.trained.{name}.base: found {organism.base!r}; allowed: {', '.join(bases)}")
-        for concept in self.sweep.concepts:
-            if concept not in self.study.concepts:
-                raise ValueError(
-                    f"sweep.concepts names {concept!r}, which is not one of study.concepts: "
-                    + ", ".join(self.study.concepts)
-                )
+        for key, concepts in {"sweep": self.sweep.concepts, "dose": self.dose.concepts}.items():
+            for concept in concepts:
+                if concept not in self.study.concepts:
+                    raise ValueError(
+                        f"{key}.concepts names {concept!r}, which is not one of study.concepts: "
+                        + ", ".join(self.study.concepts)
+                    )
+        if self.dose.random_directions > self.study.random_directions:
+            raise ValueError(
+                f"dose.random_directions: found {self.dose.random_directions}; allowed: at most as many as "
+                f"study.random_directions, {self.study.random_directions}"
+            )
         return self
 
     def organism_of(self, key: str) -> str | None:

@@ -133,6 +133,10 @@ class Stimuli:
             Turn(role="assistant", content=file.answer, injected=True),
         )
 
+    def neutral(self) -> tuple[str, ...]:
+        """Passages of everyday prose, plain text that breaks off; `load_stimuli` does not ask for them."""
+        return _read(self._folder / "neutral.yaml", _NeutralFile).passages
+
     @property
     def anything(self) -> str:
         """The concept that stands for no concept in particular, on the negative side of a concept vector."""
@@ -261,6 +265,11 @@ class _TopOfMindFile(_File):
     source: Text
     user: Text
     answer: Text
+
+
+class _NeutralFile(_File):
+    source: Text
+    passages: Annotated[tuple[Text, ...], Field(min_length=16, strict=False)]
 
 
 class _ConceptFile(_File):
