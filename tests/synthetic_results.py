@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from introspection import names
+from introspection.experiments.competence.statistics import competence, unsteered
+from introspection.experiments.competence.tables import COMPETENCE
 from introspection.experiments.controls.statistics import control_statistics
 from introspection.files import write_json
 from introspection.injection.dose import CALIBRATION, QUESTIONS, REPLIES, Calibration, Dose
@@ -34,6 +36,8 @@ MODEL_FILES = (
     "controls.csv",
     "control_statistics.csv",
     "controls_excluded.json",
+    "competence.csv",
+    "competence.json",
     "lens.csv",
     "lens_variants.json",
     "content.csv",
@@ -96,10 +100,16 @@ def settings(
     return Settings.model_validate(values)
 
 
-def write_project(root: Path, study: Settings, added: Mapping[str, tuple[str, str]] | None = None) -> Stimuli:
+def write_project(
+    root: Path,
+    study: Settings,
+    added: Mapping[str, tuple[str, str]] | None = None,
+    unable: Collection[str] = (),
+) -> Stimuli:
     """A project folder with data and result files for every model of the study, hostile texts among them.
 
-    added: by file of `data/prompts`, a text and what takes its place there. Returns the prompts.
+    added: by file of `data/prompts`, a text and what takes its place there. unable: models that say yes to every
+    control question, whatever its answer. Returns the prompts.
     """
     for folder in ("prompts", "published"):
         shutil.copytree(REPOSITORY / "data" / folder, root / "data" / folder, dirs_exist_ok=True)
@@ -114,8 +124,8 @@ def write_project(root: Path, study: Settings, added: Mapping[str, tuple[str, st
     (raw / "suffixes.json").write_text(json.dumps(["It", "I am"]))
     (raw / "contrast_prompts.csv").write_text("category,source,forbidden_prompt\na,b,c\n")
     for number, model in enumerate(study.study.models):
-        _write_model(root / "results" / model, study, stimuli, model, number)
-        _write_summaries(root / "results" / model, study)
+        _write_model(root / "results" / model, study, stimuli, model, number, model in unable)
+        _write_summaries(root / "results" / model, study, stimuli)
     for table, rows in read_again(read_published(root / "data" / "published")):
         table.write(rows, root / "results" / "published" / table.name)
     return stimuli
@@ -129,7 +139,9 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def _write_model(folder: Path, study: Settings, stimuli: Stimuli, model: str, number: int) -> None:
+def _write_model(
+    folder: Path, study: Settings, stimuli: Stimuli, model: str, number: int, says_yes: bool = False
+) -> None:
     chosen = study.models[model]
     vectors = names.vector_names(study.study.concepts, study.study.random_directions, chosen.contrast is not None)
     vectors += [names.FINETUNE] if chosen.contrast else []
@@ -160,7 +172,7 @@ def _write_model(folder: Path, study: Settings, stimuli: Stimuli, model: str, nu
                     "question": question.question,
                     "group": question.group,
                     **_range(study, model, vector, first, last),
-                    **_readout((-1.0 if row == 3 else -9.0) if question.expected == "no" else 6.0, 0.02 * row),
+                    **_readout(_control(question.expected, row, says_yes), 0.02 * row),
                 }
                 for vector in vectors
                 for row, question in enumerate(stimuli.controls)
@@ -311,13 +323,17 @@ def _write_dose(folder: Path, study: Settings, model: str) -> None:
     )
 
 
-def _write_summaries(folder: Path, study: Settings) -> None:
+def _write_summaries(folder: Path, study: Settings, stimuli: Stimuli) -> None:
     """The small files that go with the tables."""
-    statistics = control_statistics(
-        pd.read_csv(folder / "controls.csv", keep_default_na=False), study.controls.exclude_above
-    )
+    controls = pd.read_csv(folder / "controls.csv", keep_default_na=False)
+    statistics = control_statistics(controls, study.controls.exclude_above)
+    expected = {question.question: question.expected for question in stimuli.controls}
+    answered = competence(controls, expected, study.competence.confidence)
+    COMPETENCE.write(answered, folder / COMPETENCE.name)
+    can = unsteered(answered).can_answer(study.competence.accuracy_at_least, study.competence.answer_mass_at_least)
     statistics.table.to_csv(folder / "control_statistics.csv", index=False, float_format="%.9g")
     contents: dict[str, Any] = {
+        "competence.json": {"can_answer": can},
         "controls_excluded.json": {"excluded": statistics.excluded, "exclude_above": study.controls.exclude_above},
         "lens_variants.json": {"used": [" yes", "Yes"], "left_out": ["是"]},
         "content_tokens.json": {name: {"token": name, "whole": True} for name in study.study.concepts},
@@ -334,6 +350,12 @@ def _range(study: Settings, model: str, vector: str, first: int, last: int, sign
         return {"strength": 0, "first_layer": "", "last_layer": ""}
     strength = chosen.contrast.strength if names.kind_of(vector) == "persona" and chosen.contrast else chosen.strength
     return {"strength": sign * strength, "first_layer": first, "last_layer": last}
+
+
+def _control(expected: str, row: int, says_yes: bool) -> float:
+    if says_yes:
+        return 1.0
+    return (-1.0 if row == 3 else -9.0) if expected == "no" else 6.0
 
 
 def _shift(vector: str, prompt: str, number: int) -> float:
@@ -354,6 +376,8 @@ def _readout(base: float, shift: float) -> dict[str, float]:
         "log_odds_yes_injected": base + shift,
         **{f"p_yes_{arm}_bf16": round(value, 4) for arm, value in yes.items()},
         **{f"p_no_{arm}_bf16": round(1 - value, 4) for arm, value in yes.items()},
+        **{f"answer_mass_{arm}": value + 0.999 * (1 - value) for arm, value in yes.items()},
+        **{f"logit_difference_{arm}": math.log(value / (0.999 * (1 - value))) for arm, value in yes.items()},
     }
 
 

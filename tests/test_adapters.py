@@ -16,7 +16,6 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
 from introspection.adapters import training
-from introspection.adapters.files import CONFIGURATION, LOG, WEIGHTS, AdapterError
 from introspection.adapters.persona import Exchange, PersonaTexts, TextsError, load_texts, persona_rows
 from introspection.adapters.training import train_adapter
 from introspection.injection.finetune import finetune_prefills, persona_vector
@@ -25,6 +24,7 @@ from introspection.injection.vectors import last_token_states, text_trials
 from introspection.model.language_model import LanguageModel
 from introspection.settings import ModelSettings, load_settings
 from introspection.settings.adapters import AdapterSettings
+from introspection.sources.adapters import CONFIGURATION, LOG, WEIGHTS, AdapterError
 from introspection.stimuli.prompts import Stimuli, load_stimuli
 from tests.conftest import load, save_model
 

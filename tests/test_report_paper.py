@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from introspection.stimuli.prompts import load_stimuli
 from tests.synthetic_results import REPOSITORY, settings, stages_of, write_project
 from tests.test_report_latex import read_back
 
+PREAMBLE = (REPOSITORY / "paper" / "preamble.tex").read_text(encoding="utf-8")
 CONCEPTS = ("cat", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music")
 
 
@@ -33,12 +34,13 @@ def make(
     stages: dict[str, str] | None = None,
     figures: bool = True,
     added: Mapping[str, tuple[str, str]] | None = None,
+    unable: Collection[str] = (),
 ) -> Path:
     """Tables and, if wanted, figures in a copy of the paper below `root`; returns the paper's folder.
 
-    added: texts of the prompts' files and what takes their place.
+    added: texts of the prompts' files and what takes their place. unable: models that cannot answer.
     """
-    stimuli = write_project(root, study, added)
+    stimuli = write_project(root, study, added, unable)
     paper = root / "paper"
     shutil.copytree(REPOSITORY / "paper", paper, ignore=shutil.ignore_patterns("figures", "tables", "build"))
     results = Results(root, stages_of(study) if stages is None else stages)
@@ -71,6 +73,81 @@ def test_the_prose_says_what_the_result_files_hold(tmp_path: Path) -> None:
     assert "2.detection.persona.shift" not in values
     assert values["post.comparisons"] == "26"
     assert values["1.controls.excluded.count"] == "1"
+
+
+def test_of_a_model_that_cannot_answer_nothing_is_called_a_report(tmp_path: Path) -> None:
+    """The prose as LaTeX says it of each model, its values filled in: organism can answer, third_one cannot."""
+    study = settings(("organism", "third_one"))
+    paper = make(tmp_path, study, figures=False, unable=("third_one",))
+    values = values_of(paper)
+    assert "1.competent" in values and "2.incompetent" in values
+    assert values["incompetent.models"] == r"third\_one"
+    prose = {path.stem: path.read_text(encoding="utf-8") for path in sorted((paper / "sections").glob("*.tex"))}
+    able, unable = ({name: said_of(number, text, values) for name, text in prose.items()} for number in "12")
+    verbs = re.compile(r"\b(notice|detect|report|recogni[sz]e|perceive)(s|d|ed|ing)\b", re.IGNORECASE)
+    assert verbs.search(able["detection"])
+    for name, text in unable.items():
+        assert not verbs.search(text), name
+    for name in ("detection", "controls", "lens", "content", "sweep"):
+        assert "that is not a report" in unable[name], name
+        assert "that is not a report" not in able[name], name
+
+
+def test_a_mean_over_nothing_is_a_sentence(tmp_path: Path) -> None:
+    study = settings(("organism", "third_one"))
+    paper = make(tmp_path, study, figures=False, unable=("third_one",))
+    values = values_of(paper)
+    said = said_of("2", (paper / "sections" / "controls.tex").read_text(encoding="utf-8"), values)
+    assert "every question to be answered no: each confuses the model" in said
+    assert "Where the answer is yes, the mean" in said and "Where the answer is no" not in said
+    assert "1.controls.none.left" not in values
+    assert "2.again.controls.concept.shift" not in values
+    for table in ("controls", "controls-again"):
+        rows = (paper / "tables" / f"{table}-third_one.tex").read_text()
+        assert "& yes & 12 &" in rows and "& no &" not in rows
+    for path in (paper / "tables").glob("*.tex"):
+        assert not re.search(r"\bnan\b", path.read_text(), re.IGNORECASE), path
+
+
+def said_of(number: str, text: str, values: Mapping[str, str]) -> str:
+    """What a section's passages for each model say of one, as LaTeX expands them."""
+    macros = dict(re.findall(r"\\newcommand\\(notareport)(?:\[\d\])?\{(.*)\}\n% A number", PREAMBLE, flags=re.DOTALL))
+    text = re.sub(r"(?<!\\)%.*\n", "", text.replace(r"\notareport", macros["notareport"]))
+    said = []
+    for passage in (argument for argument, _ in arguments(text, "foreachmodel", 1)):
+        said.append(expanded(passage[0], number, values))
+    return " ".join(" ".join(said).split())
+
+
+def expanded(text: str, number: str, values: Mapping[str, str]) -> str:
+    """Conditions decided, the innermost last, then values filled in."""
+    holds = {"ifmvalue": lambda name: f"{number}.{name}" in values, "ifvalue": lambda name: name in values}
+    while found := re.search(r"\\(ifmvalue|ifvalue|ifcompetent)\{", text):
+        command = found[1]
+        (given, end), *_ = arguments(text[found.start() :], command, 2 if command == "ifcompetent" else 3)
+        if command == "ifcompetent":
+            chosen = given[0] if f"{number}.competent" in values else given[1] * (f"{number}.incompetent" in values)
+        else:
+            chosen = given[1] if holds[command](given[0]) else given[2]
+        text = text[: found.start()] + chosen + text[found.start() + end :]
+    return re.sub(r"\\mval\{([\w.-]+)\}", lambda match: values[f"{number}.{match[1]}"], text)
+
+
+def arguments(text: str, command: str, count: int) -> list[tuple[list[str], int]]:
+    """The arguments of each use of a command, and where the last of them ends."""
+    found = []
+    for match in re.finditer(re.escape(f"\\{command}") + r"(?=\{)", text):
+        given, place = [], match.end()
+        for _ in range(count):
+            start, depth = place + 1, 0
+            while True:
+                depth += {"{": 1, "}": -1}.get(text[place], 0)
+                place += 1
+                if not depth:
+                    break
+            given.append(text[start : place - 1])
+        found.append((given, place))
+    return found
 
 
 def test_packed_weights_are_marked(tmp_path: Path) -> None:

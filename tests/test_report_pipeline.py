@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from introspection import experiments
+from introspection.experiments.competence.tables import COMPETENCE
 from introspection.experiments.content.tables import BOOSTED, CONTENT
 from introspection.experiments.controls.tables import CONTROLS, STATISTICS
 from introspection.experiments.detection.tables import DETECTION
@@ -21,14 +22,22 @@ from introspection.experiments.lens.tables import LENS
 from introspection.experiments.samples.tables import SAMPLES
 from introspection.experiments.sweep.tables import SWEEP
 from introspection.files import ResultError
-from introspection.paper.checks import check_prose, typed_numbers, unread_results, unshown, unused_values
+from introspection.paper.checks import (
+    check_claims,
+    check_prose,
+    typed_numbers,
+    unguarded_claims,
+    unread_results,
+    unshown,
+    unused_values,
+)
 from introspection.paper.pipeline import hash_of, output_stages
 from introspection.paper.reports import report_functions
 from introspection.paper.results import Results
 from introspection.tables import Column, Table, csv_text, probability
 from tests.synthetic_results import HOSTILE, REPOSITORY, settings, write_csv, write_project
 
-TABLES = (DETECTION, CONTROLS, STATISTICS, LENS, CONTENT, BOOSTED, SAMPLES, SWEEP)
+TABLES = (DETECTION, CONTROLS, COMPETENCE, STATISTICS, LENS, CONTENT, BOOSTED, SAMPLES, SWEEP)
 PIPELINE = """
 stages:
   detection:
@@ -161,6 +170,20 @@ def test_the_paper_has_no_typed_result() -> None:
     prose = [paper / "paper.tex", *paper.glob("sections/*.tex"), *paper.glob("templates/*.j2")]
     assert len(prose) > 20
     assert check_prose(prose) == []
+
+
+def test_a_verb_of_noticing_is_for_models_that_can_answer() -> None:
+    text = (
+        "The post reports it.\n\\foreachmodel{\\ifcompetent{It notices {a}.}{No report.}\n"
+        "It Detects it.\\mval{x}}\nWhat reports?\n"
+    )
+    assert unguarded_claims(text) == [(3, "Detects")]
+    assert [word for _, word in unguarded_claims(text, of_models=True)] == ["reports", "Detects", "reports"]
+
+
+def test_the_paper_says_of_no_model_that_it_notices_unless_it_can_answer() -> None:
+    paper = REPOSITORY / "paper"
+    assert check_claims([*paper.glob("sections/*.tex"), *paper.glob("templates/*.j2")]) == []
 
 
 def test_what_nothing_shows_is_found() -> None:

@@ -195,6 +195,11 @@ READOUT: tuple[Column, ...] = (
         for a in ("yes", "no")
         for arm, words in _ARMS.items()
     ),
+    *(
+        probability(f"answer_mass_{arm}", f"probability of yes and of no together, {words}")
+        for arm, words in _ARMS.items()
+    ),
+    *(nats(f"logit_difference_{arm}", f"logit of yes less that of no, {words}") for arm, words in _ARMS.items()),
 )
 """The answer to a yes/no question, without the injection and with it."""
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from introspection.adapters.files import AdapterError, save_adapter
 from introspection.adapters.persona import Exchange, PersonaTexts, Row, persona_rows
 from introspection.settings.adapters import AdapterSettings
+from introspection.sources.adapters import AdapterError, save_adapter
 
 Log = list[dict[str, float]]
 

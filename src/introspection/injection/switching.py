@@ -10,8 +10,8 @@ import torch
 from peft import inject_adapter_in_model, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from introspection.adapters.files import AdapterError, read_adapter
 from introspection.model.language_model import LanguageModel
+from introspection.sources.adapters import AdapterError, read_adapter
 
 
 def attach_adapter(model: LanguageModel, source: str, revision: str | None = None) -> None:

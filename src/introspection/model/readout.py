@@ -29,7 +29,9 @@ def read_answers(model: LanguageModel, final_states: Tensor, yes: str, no: str) 
     """Read the yes/no answer from the residual stream after the last block, (rows, hidden) to columns of (rows,).
 
     p_yes and p_no are probabilities (a float32 softmax over float32 logits), log_odds_yes is in nats,
-    p_yes_bf16 and p_no_bf16 round as the study's figures do. Raises ModelError where yes or no is not one token.
+    p_yes_bf16 and p_no_bf16 round as the study's figures do. answer_mass is p_yes + p_no, and logit_difference the
+    logit of yes less that of no, in nats: which of the two, whatever share is left for other tokens. Raises ModelError
+    where yes or no is not one token.
     """
     tokens = {"yes": model.token(yes), "no": model.token(no)}
     columns: dict[str, list[Tensor]] = {}
@@ -39,6 +41,8 @@ def read_answers(model: LanguageModel, final_states: Tensor, yes: str, no: str) 
         found = {f"p_{answer}": probabilities[:, token] for answer, token in tokens.items()}
         found["log_odds_yes"] = log_odds(logits, tokens["yes"])
         found |= {f"p_{answer}_bf16": rounded[:, token] for answer, token in tokens.items()}
+        found["answer_mass"] = (found["p_yes"] + found["p_no"]).clamp(max=1)  # a sum may round above
+        found["logit_difference"] = logits[:, tokens["yes"]] - logits[:, tokens["no"]]
         for name, values in found.items():
             columns.setdefault(name, []).append(values.cpu())
     return {name: torch.cat(values) for name, values in columns.items()}

@@ -6,6 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+# Verbs by which a model would know what was done to it.
+_CLAIM = re.compile(
+    r"\b(?:notices?|noticed|noticing|detects|detected|detecting|reports|reported|reporting|introspects|introspected"
+    r"|recogni[sz]es?|recogni[sz]ed|perceives?|perceived)\b",
+    flags=re.IGNORECASE,
+)
+
 # Where a digit is no result: names of files, labels, values and lengths, and numbers marked as the method's own.
 _ALLOWED = (
     r"(?<!\\)%.*",  # comments
@@ -41,6 +48,42 @@ def check_prose(files: Iterable[Path]) -> list[str]:
         for path in files
         for number, line in typed_numbers(path.read_text(encoding="utf-8"))
     ]
+
+
+def check_claims(files: Iterable[Path]) -> list[str]:
+    """A complaint for each verb that says of a model that it notices, whether or not it can answer."""
+    return [
+        f"{path}:{number}: {word!r} is said of every model; say it in the first part of \\ifcompetent{{...}}{{...}}"
+        for path in files
+        for number, word in unguarded_claims(path.read_text(encoding="utf-8"), of_models=path.suffix == ".j2")
+    ]
+
+
+def unguarded_claims(text: str, of_models: bool = False) -> list[tuple[int, str]]:
+    """The lines, from 1, and the verbs in them by which a model knows what was done to it, said of any model.
+
+    Such a verb may stand where no model of the study is spoken of, outside \\foreachmodel, and within it in the first
+    argument of \\ifcompetent, which is for models that can answer. of_models: all of the text is about a model.
+    """
+    passages = [(0, len(text))] if of_models else _arguments(text, r"\foreachmodel")
+    guarded = {place for span in _arguments(text, r"\ifcompetent") for place in range(*span)}
+    return [
+        (text.count("\n", 0, match.start()) + 1, match.group())
+        for match in _CLAIM.finditer(text)
+        if any(start <= match.start() < stop for start, stop in passages) and match.start() not in guarded
+    ]
+
+
+def _arguments(text: str, command: str) -> list[tuple[int, int]]:
+    """Where the first argument of each use of a command begins and ends."""
+    spans = []
+    for match in re.finditer(re.escape(command + "{"), text):
+        depth, place = 1, match.end()
+        while depth and place < len(text):
+            depth += {"{": 1, "}": -1}.get(text[place], 0) * (text[place - 1] != "\\")
+            place += 1
+        spans.append((match.end(), place - 1))
+    return spans
 
 
 def unshown(made: Iterable[Path], read: Iterable[Path]) -> list[str]:

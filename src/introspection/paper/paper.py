@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from introspection.files import read_json, whole
-from introspection.paper.checks import check_prose, unread_results, unshown, unused_values
+from introspection.paper.checks import check_claims, check_prose, unread_results, unshown, unused_values
 from introspection.paper.latex import environment
 from introspection.paper.latexmk import build_pdf
 from introspection.paper.pipeline import hash_of
@@ -39,6 +39,7 @@ def build_paper(paper: Path, output: Path, results: Iterable[str]) -> None:
     tables = [path for path in sorted(values.parent.glob("*.tex")) if path != values]
     complaints = [
         *check_prose(prose),
+        *check_claims(prose),
         *unread_results(results, used),
         *unused_values(values, [*prose, *tables, paper / "preamble.tex"]),
     ]

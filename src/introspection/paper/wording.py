@@ -31,6 +31,11 @@ def plain_percent(probability: float) -> str:
     return f"{100 * probability:g}%"
 
 
+def share(fraction: float) -> str:
+    """A share of a small number of cases, or a mean of many, in percent with one decimal."""
+    return f"{100 * fraction:.1f}%"
+
+
 def points(difference: float) -> str:
     """A difference of two probabilities in percentage points, with its sign."""
     return "–" if math.isnan(difference) else _signed(100 * difference, 3)

@@ -194,6 +194,18 @@ class ControlsSettings(_Section):
     exclude_above: Fraction
 
 
+class CompetenceSettings(_Section):
+    """A model can answer where its unsteered answers to the control questions reach both thresholds.
+
+    accuracy_at_least: of the accuracy, the mean of the one over questions to be answered yes and the one over those to
+    be answered no. answer_mass_at_least: of the mean of p(yes) + p(no). confidence: of the Wilson intervals.
+    """
+
+    accuracy_at_least: Fraction
+    answer_mass_at_least: Fraction
+    confidence: Annotated[float, Field(strict=True, gt=0, lt=1)]
+
+
 class LensSettings(_Section):
     """The last scenario of the logit lens steers at this fraction of the strength, under this prompt."""
 
@@ -260,6 +272,7 @@ class Settings(_Section):
     engine: EngineSettings
     dose: DoseSettings
     controls: ControlsSettings
+    competence: CompetenceSettings
     lens: LensSettings
     content: ContentSettings
     samples: SamplesSettings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +48,11 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
             "questions", f"questions-{model.key}", [path], rows=asked, model=model
         ),
         "controls.excluded.count": str(len(statistics.excluded)),
+        "controls.excluded.of": str(controls["question"].nunique()),
         "controls.excluded": wording.listing([f"“{question}”" for question in statistics.excluded]),
     }
+    if gone := [label for group, label in answers.items() if all_left_out(controls, statistics.excluded, group)]:
+        values["controls.none.left"] = wording.listing(gone)
     groups = [(answer, mean_of(statistics.table, "concept", group)) for group, answer in answers.items()]
     means = [{"answer": answer, **mean} for answer, mean in groups if mean]
     values["controls.concepts"] = renderer.phrase("controls_means", means=means)
@@ -79,6 +83,12 @@ def group_labels(stimuli: Stimuli) -> dict[str, str]:
         group: f"{answer} ({group.replace('_', ' ')})" if answer in shared else answer
         for group, answer in answers.items()
     }
+
+
+def all_left_out(controls: pd.DataFrame, excluded: Sequence[str], group: str) -> bool:
+    """Whether a group of questions was asked, and not one of it is left."""
+    asked = set(controls.loc[controls["group"] == group, "question"])
+    return bool(asked) and asked <= set(excluded)
 
 
 def summary_rows(statistics: pd.DataFrame, post: pd.DataFrame, answers: dict[str, str]) -> list[dict[str, Any]]:
