@@ -8,23 +8,35 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # what DVC runs is this environment's python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: paper plan bench test lint reproduce organisms clean distclean help
+.PHONY: paper plan bench docs test lint reproduce organisms clean distclean help
 
 help:
 	@grep -E '^#' Makefile | head -1
 	@echo 'make reproduce: run every stage again but the training of the organisms.  make organisms: train them again.'
 	@echo 'make plan: what the study needs here, before it is run.  make bench: the benchmark table.'
+	@echo 'make docs: docs/result-files.md, from the tables as the code declares them.'
 	@echo 'make clean: delete caches and unfinished work.  make distclean: also the virtual environment.'
+
+# What is measured anew: the models whose weights the repository has. Larger ones are taken as committed, where nothing
+# that they depend on has changed; `make reproduce` measures them too.
+SMALL := $(shell sed -n 's/^  models: \[\(.*\)\].*/\1/p' params.yaml | tr ',' '\n' | sed 's/ //g' | while read -r model; do \
+	test -d "models/$$model" && echo "$$model"; done)
+STAGES = $$($(BIN)/dvc stage list --name-only)
 
 paper: $(VENV)/.installed .dvc/config.local
 	@bash scripts/install-tex
-	$(BIN)/dvc repro
+	@echo 'measured anew: $(SMALL); all other models as committed'
+	$(BIN)/dvc repro --force --single-item $$(for model in $(SMALL); do echo "$(STAGES)" | tr ' ' '\n' | grep "@$$model$$" | grep -v '^train'; done)
+	$(BIN)/dvc repro --allow-missing || { echo 'What a change reruns needs files that only a whole run makes: $(BIN)/dvc repro makes them.'; exit 1; }
 
 plan: $(VENV)/.installed
 	$(BIN)/python stages/plan.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.run
+
+docs: $(VENV)/.installed
+	$(BIN)/python stages/document_tables.py
 
 test: $(VENV)/.installed-dev
 	@bash scripts/install-tex
@@ -35,7 +47,10 @@ test: $(VENV)/.installed-dev
 
 reproduce: $(VENV)/.installed .dvc/config.local
 	@bash scripts/install-tex
-	$(BIN)/dvc repro --force --single-item $$($(BIN)/dvc stage list --name-only | grep -v '^train')
+	$(BIN)/python stages/plan.py
+	rm -rf .work/committed && mkdir -p .work && cp -r results .work/committed
+	$(BIN)/dvc repro --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train')
+	$(BIN)/python stages/compare.py .work/committed
 
 organisms: $(VENV)/.installed .dvc/config.local
 	$(BIN)/dvc repro --force --single-item $$($(BIN)/dvc stage list --name-only | grep '^train')

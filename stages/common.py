@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from introspection.files import RESULTS, write_json
-from introspection.settings import ModelSettings, Settings, SettingsError, load_settings
+from introspection.settings import ContrastSettings, ModelSettings, Settings, SettingsError, load_settings
 from introspection.tables import Filled
 
 PARAMS = Path("params.yaml")
@@ -70,7 +70,8 @@ def pinned(settings: Settings, key: str) -> ModelSettings:
 
 
 def _at_commit(asked: Any, found: Mapping[str, Any]) -> Any:
-    same = (found.get("source"), found.get("revision")) == (asked.source, asked.revision)
+    place = asked.place if isinstance(asked, ContrastSettings) else asked.source
+    same = (found.get("source"), found.get("revision")) == (place, asked.revision)
     return asked.model_copy(update={"revision": found["commit"]}) if same and found.get("commit") else asked
 
 

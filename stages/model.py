@@ -6,7 +6,7 @@ import click
 from common import model_of, stage, write_results
 
 from introspection.files import RESULTS
-from introspection.model.loading import identity
+from introspection.model.loading import finetune_identity, identity
 from introspection.settings import Settings
 
 
@@ -15,7 +15,7 @@ from introspection.settings import Settings
 def main(settings: Settings, model: str) -> None:
     """Write results/MODEL/model.json."""
     own = model_of(settings, model)
-    contrast = identity(own.finetune()) if own.contrast else None
+    contrast = finetune_identity(own) if own.contrast else None
     write_results({"model.json": identity(own) | {"contrast": contrast}}, RESULTS / model)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 from common import PROMPTS, pinned, stage
 
-from introspection.files import RESULTS
-from introspection.injection.finetune import finetune_prefills, save_prefills
+from introspection.files import PREFILLS
+from introspection.injection.finetune import finetune_prefills
+from introspection.injection.prefills import save_prefills
 from introspection.settings import Settings
 from introspection.stimuli.prompts import Stimuli
 
@@ -14,10 +15,10 @@ from introspection.stimuli.prompts import Stimuli
 @stage
 @click.argument("model")
 def main(settings: Settings, model: str) -> None:
-    """Write results/MODEL/finetune_turn_1.safetensors, which holds nothing for a model without a finetune."""
+    """Write build/finetune_turn_1/MODEL.safetensors, which holds nothing for a model without a finetune."""
     own = pinned(settings, model)
     prefills = finetune_prefills(own, Stimuli(PROMPTS).detection) if own.contrast else {}
-    save_prefills(prefills, RESULTS / model / "finetune_turn_1.safetensors")
+    save_prefills(prefills, PREFILLS / f"{model}.safetensors")
 
 
 if __name__ == "__main__":

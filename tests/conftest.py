@@ -139,9 +139,8 @@ def load(folder: Path) -> LanguageModel:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what git would hand out, with DVC and without git."""
     copy = tmp_path_factory.mktemp("project") / "copy"
-    ignore = shutil.ignore_patterns(
-        ".git", ".venv", ".*_cache", ".hypothesis", ".work", "__pycache__", "tmp", "cache", "fetched"
-    )
+    left = (".git", ".venv", ".*_cache", ".hypothesis", ".work", "__pycache__", "tmp", "cache", "smollm2-135m")
+    ignore = shutil.ignore_patterns(*left)
     shutil.copytree(ROOT, copy, ignore=ignore, symlinks=True)
     (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
     return copy

@@ -41,7 +41,7 @@ WRONG = [
     (
         "models.organism.contrast.size",
         1,
-        r"models\.organism\.contrast\.size: unknown key; allowed: source, revision, str",
+        r"models\.organism\.contrast\.size: unknown key; allowed: source, adapter, revision, str",
     ),
     (
         "packages.smollm2-135m.sha",
@@ -51,6 +51,12 @@ WRONG = [
     ("packages.smollm2-135m.version", 0.1, r"packages\.smollm2-135m\.version: found 0\.1; input should be a valid str"),
     ("packages.smollm2-135m.sha256", "F", r"packages\.smollm2-135m\.sha256: found 'F'; string should match pattern"),
     ("packages.smollm2-135m.member", "../x.gguf", r"packages\.smollm2-135m\.member: found .*a relative path inside"),
+    ("models.organism.contrast", {"strength": 1.0}, r"models\.organism\.contrast: give either source, .* or adapter"),
+    (
+        "models.organism.contrast",
+        {"source": "a", "adapter": "b", "strength": 1.0},
+        r"models\.organism\.contrast: give either source, .* or adapter",
+    ),
     ("lenses", {}, r"lenses: unknown key; allowed: study, data, models"),
     ("models.organism.strength", "forty", r"models\.organism\.strength: found 'forty'; allowed: a finite number"),
     ("models.organism.strength", True, r"models\.organism\.strength: found True; allowed: a finite number"),

@@ -14,7 +14,8 @@ from introspection.engine.cache import Prefill
 from introspection.engine.trial import Injection
 from introspection.injection.answers import ask
 from introspection.injection.dose import doses
-from introspection.injection.finetune import finetune_prefills, load_prefills, save_prefills
+from introspection.injection.finetune import finetune_prefills
+from introspection.injection.prefills import load_prefills, save_prefills
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.model.readout import bfloat16_softmax, log_odds, read_answers

@@ -190,7 +190,7 @@ def test_the_command_prints_a_table_and_says_no(
     tiny = "models:\n  tiny: {source: tiny, dtype: float32, layers: [1, 3], strength: 4, contrast: null}\n"
     tiny += "  gone: {source: ./gone, dtype: float32, layers: [1, 3], strength: 4, contrast: null}\n"
     text = text.replace("\nmodels:\n", "\n" + tiny, 1).replace(
-        "models: [organism, organism-blind]", "models: [tiny, gone]"
+        "models: [organism, organism-blind, smollm2-135m]", "models: [tiny, gone]"
     )
     (tmp_path / "params.yaml").write_text(text)
     from stages.plan import main
@@ -201,6 +201,5 @@ def test_the_command_prints_a_table_and_says_no(
     assert "gone: NO: ./gone" in result.output and "1 of 2 models cannot run here" in result.output
     lines = [line.split() for line in result.output.splitlines() if line.startswith("  ")]
     names = [line[0] for line in lines]
-    assert names[names.index("stage") :] == [
-        "stage", "vectors", "detection", "controls", "lens", "content", "samples", "sweep", "chosen", "all",
-    ]  # fmt: skip
+    first_words = [name.split("_")[0] for name in experiments_with("measure")]
+    assert names[names.index("stage") :] == ["stage", "vectors", *first_words, "all"]

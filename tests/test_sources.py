@@ -370,14 +370,16 @@ def test_the_stage_writes_the_folder_that_the_key_names(shelf: Shelf, write: Wri
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["packages"] = {"small": shelf.add({MEMBER: path.read_bytes()}).model_dump()}
-    values["models"]["small"] = {"source": "models/small", "dtype": "float32", "layers": [1, 2], "strength": 1.0}
+    values["models"]["small"] = {"source": "data/raw/small", "dtype": "float32", "layers": [1, 2], "strength": 1.0}
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(values, file)
     unknown = stage(tmp_path, "large")
     assert unknown.returncode == 1 and unknown.stderr.strip().endswith("packages has no key 'large'; it has small")
     done = stage(tmp_path, "small")
     assert done.returncode == 0, done.stderr
-    assert content_of(path).described() == json.loads((tmp_path / "models/small/origin.json").read_text())["gguf"]
+    assert content_of(path).described() == json.loads((tmp_path / "data/raw/small/origin.json").read_text())["gguf"]
+    said = json.loads((tmp_path / "models/origins/small.json").read_text())
+    assert said == json.loads((tmp_path / "data/raw/small/origin.json").read_text())
 
 
 PINNED = {

@@ -16,7 +16,8 @@ from tokenizers.processors import TemplateProcessing
 
 from introspection.engine.trial import Trial
 from introspection.engine.work import count_work
-from introspection.injection.finetune import finetune_prefills, load_prefills, persona_vector, save_prefills
+from introspection.injection.finetune import finetune_prefills, persona_vector
+from introspection.injection.prefills import load_prefills, save_prefills
 from introspection.injection.vectors import (
     concept_trials,
     concept_vectors,

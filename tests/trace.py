@@ -18,6 +18,7 @@ from introspection import settings as settings_module
 
 files: set[str] = set()
 keys: set[str] = set()
+sections: set[str] = set()  # on the way to a key, or for the names of its keys
 _names: dict[int, str] = {}
 _kept: list[BaseModel] = []  # so that no other object takes the id of one that is named
 
@@ -49,10 +50,15 @@ def note_key(self: BaseModel, attribute: str) -> Any:
     name = _names.get(id(self))
     if name is not None:
         if attribute in type(self).model_fields:
-            keys.add(name + attribute)
+            (sections if _is_section(vars(self)[attribute]) else keys).add(name + attribute)
         elif attribute.startswith("model_dump"):
             keys.update(name + field for field in type(self).model_fields)
     return object.__getattribute__(self, attribute)
+
+
+def _is_section(value: Any) -> bool:
+    """Whether a value is no value itself, but holds sections."""
+    return isinstance(value, BaseModel) or (isinstance(value, dict) and any(map(_is_section, value.values())))
 
 
 def main(record: str, script: str, *arguments: str) -> None:
@@ -74,7 +80,9 @@ def main(record: str, script: str, *arguments: str) -> None:
     try:
         runpy.run_path(script, run_name="__main__")
     finally:
-        Path(record).write_text(json.dumps({"files": sorted(files), "keys": sorted(keys)}))
+        Path(record).write_text(
+            json.dumps({"files": sorted(files), "keys": sorted(keys), "sections": sorted(sections)})
+        )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 RESULTS = Path("results")
+PREFILLS = Path("build/finetune_turn_1")  # large, and soon made again: no result
 
 T = TypeVar("T")
 

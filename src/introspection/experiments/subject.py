@@ -11,7 +11,7 @@ from typing import Any
 from introspection import names
 from introspection.engine.cache import Prefill
 from introspection.engine.trial import Directions, Trial
-from introspection.files import read_json
+from introspection.files import PREFILLS, read_json
 from introspection.injection.dose import (
     QUESTIONS,
     REPLIES,
@@ -23,7 +23,7 @@ from introspection.injection.dose import (
     SweepDose,
     doses,
 )
-from introspection.injection.finetune import load_prefills
+from introspection.injection.prefills import load_prefills
 from introspection.injection.vectors import load_vector
 from introspection.model.language_model import LanguageModel
 from introspection.model.loading import load_config, load_model, load_tokenizer
@@ -106,7 +106,7 @@ class Subject:
     @cached_property
     def prefills(self) -> dict[str, Prefill]:
         """Turn 1 of every prompt as the finetune read it, by prompt; empty where there is no finetune."""
-        return load_prefills(self.folder / "finetune_turn_1.safetensors")
+        return load_prefills(PREFILLS / f"{self.key}.safetensors")
 
     @property
     def tokens_per_batch(self) -> int | None:

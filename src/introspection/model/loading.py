@@ -93,6 +93,20 @@ def identity(settings: ModelSettings) -> dict[str, Any]:
     }
 
 
+def finetune_identity(settings: ModelSettings) -> dict[str, Any]:
+    """The same of the model's finetune; of an adapter, its source and checksums. Raises ValueError without one."""
+    contrast = settings.contrast
+    if contrast is None or contrast.adapter is None:
+        return identity(settings.finetune())
+    return {
+        "source": contrast.adapter,
+        "revision": contrast.revision,
+        "commit": None,
+        "adapter": True,
+        **provenance(contrast.adapter, contrast.revision),
+    }
+
+
 def load_config(settings: ModelSettings) -> Any:
     """The model's configuration, its layer range checked. Raises as `load_model` does."""
     with _explained(settings.source):

@@ -69,7 +69,7 @@ def model_values(results: Results, model: ReportedModel) -> dict[str, str]:
     if model.organism:
         values["organism"] = model.organism
     if model.settings.contrast and questions.persona_strength is not None and replies.persona_strength is not None:
-        values["contrast"] = model.settings.contrast.source
+        values["contrast"] = model.settings.contrast.place
         values["contrast.strength"] = wording.number(questions.persona_strength)
         values["contrast.samples"] = wording.number(replies.persona_strength)
     return values

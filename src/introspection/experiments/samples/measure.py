@@ -17,8 +17,8 @@ from introspection.engine.trial import Directions, Injection, Trial
 from introspection.experiments.samples.tables import SAMPLES
 from introspection.experiments.subject import Outputs, Run, Subject
 from introspection.injection.dose import Dose
+from introspection.injection.finetune import finetune_of
 from introspection.model.language_model import LanguageModel, ModelError
-from introspection.model.loading import resident
 from introspection.names import ANTI_PERSONA, FINETUNE, NOTHING, PERSONA
 from introspection.steering import Edit, steered
 from introspection.stimuli.chat import encode
@@ -45,8 +45,7 @@ def measure(subject: Subject) -> Outputs:
     """The replies under every intervention, and those of the finetune, which stand after the concepts'."""
     under, texts = sampled(subject, subject.replies)
     if subject.model_settings.contrast:
-        subject.model.release()
-        with resident(subject.model_settings.finetune()) as finetune:
+        with finetune_of(subject.model, subject.model_settings) as finetune:
             reply = _replies(subject, finetune, [Intervention(FINETUNE)], {})
         place = 1 + len(subject.concepts)
         under.insert(place, Intervention(FINETUNE))

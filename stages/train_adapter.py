@@ -1,0 +1,25 @@
+"""Train one adapter that params.yaml describes, into models/NAME."""
+
+from pathlib import Path
+
+import click
+from common import PARAMS, stage
+
+from introspection.adapters.persona import load_texts
+from introspection.adapters.training import train_adapter
+from introspection.settings import Settings, SettingsError
+
+
+@stage
+@click.argument("name")
+def main(settings: Settings, name: str) -> None:
+    """Train the adapter NAME, a key of adapters in params.yaml; a run that was cut off goes on."""
+    if name not in settings.adapters:
+        raise SettingsError(f"{PARAMS}: adapters has no key {name!r}; it has {', '.join(settings.adapters)}")
+    own = settings.adapters[name]
+    base, output = Path("data/raw") / own.base, Path("models") / name
+    train_adapter(name, own, load_texts(Path(own.texts)), base, output, Path("build/training"))
+
+
+if __name__ == "__main__":
+    main()

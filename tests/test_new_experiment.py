@@ -1,0 +1,81 @@
+"""The page on a new experiment, followed to the letter: from the folder to the table in the PDF."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs" / "new-experiment.md").read_text(encoding="utf-8")
+BLOCKS: list[tuple[str, str]] = re.findall(r"^\*\*`(\S+)`\*\*\n\n```\w+\n(.*?)^```$", PAGE, flags=re.M | re.S)
+MODELS = ("organism", "organism-blind")
+
+
+def run(project: Path, *command: str) -> str:
+    places = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(str(place) for place in (project / "src", project)),
+    }
+    done = subprocess.run(
+        [sys.executable, *command], cwd=project, env=os.environ | places, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def followed(project: Path) -> Path:
+    """The project with the page's blocks in their files."""
+    for name, text in BLOCKS:
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    return project
+
+
+def test_the_page_names_what_it_touches() -> None:
+    table = PAGE.partition("| touched |")[2].partition("\n\n")[0]
+    touched = re.findall(r"^\| `(\S+)` \|", table, flags=re.M)
+    assert [place for place in touched if not any(name.startswith(place) for name, _ in BLOCKS)] == []
+    assert [name for name, _ in BLOCKS if not name.startswith(tuple(touched))] == []
+    assert PAGE.count("```") == 2 * len(BLOCKS)
+
+
+def test_its_stage_declares_what_it_imports(followed: Path) -> None:
+    test = "tests/test_dependencies.py::test_code_is_declared_as_it_is_imported[hesitation]"
+    run(followed, "-m", "pytest", test, "-p", "no:cacheprovider")
+
+
+def test_its_code_is_in_the_style_of_the_house(followed: Path) -> None:
+    folder = "src/introspection/experiments/hesitation"
+    run(followed, "-m", "ruff", "check", "--no-cache", folder)
+    run(followed, "-m", "ruff", "format", "--no-cache", "--check", folder)
+
+
+def test_the_plan_prices_it(followed: Path) -> None:
+    assert len(re.findall(r"^ +hesitation +\d", run(followed, "stages/plan.py"), flags=re.M)) == len(MODELS)
+
+
+def test_its_table_is_in_the_paper_and_nothing_else_has_changed(followed: Path) -> None:
+    measured = [f"{stage}@{model}" for stage in ("vectors", "prefill", "hesitation") for model in MODELS]
+    downloads = ["download@suffixes", "download@strongreject"]
+    run(followed, "-m", "dvc", "repro", "--single-item", *downloads, *measured, "tables", "paper")
+    for model in MODELS:
+        committed = [path for path in (ROOT / "results" / model).rglob("*") if path.suffix in (".csv", ".json")]
+        names = [path.relative_to(ROOT).as_posix() for path in committed]
+        assert names and filecmp.cmpfiles(ROOT, followed, names, shallow=False) == (names, [], [])
+    pdf = followed / "paper" / "build" / "paper.pdf"
+    text = " ".join(subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True, check=True).stdout.split())
+    for model in MODELS:
+        assert f"Is {model} about to answer at all?" in text
+        least = pd.read_csv(followed / "results" / model / "hesitation.csv")["p_answer_injected"].min()
+        assert f"{100 * least:.3f}%" in text
