@@ -6,9 +6,9 @@ import click
 from common import PROMPTS, pinned, stage
 
 from introspection.files import RESULTS
+from introspection.injection.filler import FilledStimuli
 from introspection.injection.finetune import finetune_prefills, save_prefills
 from introspection.settings import Settings
-from introspection.stimuli.prompts import Stimuli
 
 
 @stage
@@ -16,7 +16,8 @@ from introspection.stimuli.prompts import Stimuli
 def main(settings: Settings, model: str) -> None:
     """Write results/MODEL/finetune_turn_1.safetensors, which holds nothing for a model without a finetune."""
     own = pinned(settings, model)
-    prefills = finetune_prefills(own, Stimuli(PROMPTS).detection) if own.contrast else {}
+    stimuli = FilledStimuli.of_model(PROMPTS, RESULTS / model)
+    prefills = finetune_prefills(own, stimuli.detection) if own.contrast else {}
     save_prefills(prefills, RESULTS / model / "finetune_turn_1.safetensors")
 
 
