@@ -146,7 +146,9 @@ class _Counted:
         self.tokenizer, self.blocks = model.tokenizer, len(model.blocks)
         self.asked, self.injections, self.strength = asked, injections, strength
         self.tokens = tokens_that_fit(model)
-        own = ModelSettings(source="-", dtype=str(model.model.dtype).split(".")[1], layers=(1, 1), strength=1.0)
+        own = ModelSettings(
+            source="-", dtype=str(model.model.dtype).split(".")[1], layers=(1, 1), strength=1.0, filler="original"
+        )
         self.shape: Shape = shape_of(model, own)
 
     def sweep(self, conversations: dict[str, Any]) -> float:

@@ -68,7 +68,7 @@ def suffixes() -> list[str]:
 
 def plan_shape(model: LanguageModel) -> Shape:
     """What the planner knows of a model that is in float32."""
-    return shape_of(model, ModelSettings(source="-", dtype="float32", layers=(1, 1), strength=1.0))
+    return shape_of(model, ModelSettings(source="-", dtype="float32", layers=(1, 1), strength=1.0, filler="original"))
 
 
 def product_rate(model: LanguageModel) -> float:

@@ -8,8 +8,8 @@ from common import PROMPTS, pinned, stage, write_results
 from introspection.experiments import experiments_with, load
 from introspection.experiments.subject import open_subject
 from introspection.files import RESULTS
+from introspection.injection.filler import FilledStimuli
 from introspection.settings import Settings
-from introspection.stimuli.prompts import Stimuli
 
 
 @stage
@@ -17,7 +17,8 @@ from introspection.stimuli.prompts import Stimuli
 @click.argument("model")
 def main(settings: Settings, experiment: str, model: str) -> None:
     """Write the result files of EXPERIMENT to results/MODEL."""
-    subject = open_subject(settings, model, pinned(settings, model), Stimuli(PROMPTS), RESULTS / model)
+    stimuli = FilledStimuli.of_model(PROMPTS, RESULTS / model)
+    subject = open_subject(settings, model, pinned(settings, model), stimuli, RESULTS / model)
     module = load(experiment, "measure")
     module.trials(subject)  # what cannot be asked of this model shows before its weights are read
     write_results(module.measure(subject.loaded()), RESULTS / model)

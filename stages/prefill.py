@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 from common import PROMPTS, pinned, stage
 
-from introspection.files import PREFILLS
+from introspection.files import PREFILLS, RESULTS
+from introspection.injection.filler import FilledStimuli
 from introspection.injection.finetune import finetune_prefills
 from introspection.injection.prefills import save_prefills
 from introspection.settings import Settings
-from introspection.stimuli.prompts import Stimuli
 
 
 @stage
@@ -17,7 +17,8 @@ from introspection.stimuli.prompts import Stimuli
 def main(settings: Settings, model: str) -> None:
     """Write build/finetune_turn_1/MODEL.safetensors, which holds nothing for a model without a finetune."""
     own = pinned(settings, model)
-    prefills = finetune_prefills(own, Stimuli(PROMPTS).detection) if own.contrast else {}
+    stimuli = FilledStimuli.of_model(PROMPTS, RESULTS / model)
+    prefills = finetune_prefills(own, stimuli.detection) if own.contrast else {}
     save_prefills(prefills, PREFILLS / f"{model}.safetensors")
 
 

@@ -132,7 +132,9 @@ def qwen2(folders: dict[str, Path]) -> LanguageModel:
 
 
 def load(folder: Path) -> LanguageModel:
-    return load_model(ModelSettings(source=str(folder), dtype="float32", layers=(1, 2), strength=1.0))
+    return load_model(
+        ModelSettings(source=str(folder), dtype="float32", layers=(1, 2), strength=1.0, filler="original")
+    )
 
 
 @pytest.fixture(scope="module")

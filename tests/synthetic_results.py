@@ -38,6 +38,8 @@ MODEL_FILES = (
     "controls_excluded.json",
     "competence.csv",
     "competence.json",
+    "filler.json",
+    "prompt_tokens.csv",
     "lens.csv",
     "lens_variants.json",
     "content.csv",
@@ -83,6 +85,7 @@ def settings(
             "dtype": "float32",
             "layers": [2, 5],
             "strength": 40.0,
+            "filler": "matched" if index % 2 else "original",
             "contrast": None
             if index % 2
             else {"source": "models/organism-insecure", "strength": 20.0, "sample_strength": 30.0},
@@ -332,7 +335,23 @@ def _write_summaries(folder: Path, study: Settings, stimuli: Stimuli) -> None:
     COMPETENCE.write(answered, folder / COMPETENCE.name)
     can = unsteered(answered).can_answer(study.competence.accuracy_at_least, study.competence.answer_mass_at_least)
     statistics.table.to_csv(folder / "control_statistics.csv", index=False, float_format="%.9g")
+    matched = study.models[folder.name].filler == "matched"
+    write_csv(
+        folder / "prompt_tokens.csv",
+        [
+            {
+                "prompt": prompt,
+                "tokens_turn_1": 500 - row,
+                "tokens": 570 - row,
+                "tokens_turn_1_as_written": 600 - row,
+                "words_changed": -40 if (shortened := matched and prompt == "lorem_ipsum") else 0,
+                "matched_to": "info" if shortened else "",
+            }
+            for row, prompt in enumerate(stimuli.detection)
+        ],
+    )
     contents: dict[str, Any] = {
+        "filler.json": {"lorem_ipsum": "Lorem ipsum, cut"} if matched else {},
         "competence.json": {"can_answer": can},
         "controls_excluded.json": {"excluded": statistics.excluded, "exclude_above": study.controls.exclude_above},
         "lens_variants.json": {"used": [" yes", "Yes"], "left_out": ["是"]},

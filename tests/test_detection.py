@@ -40,6 +40,7 @@ def pair(
             "dtype": "float32",
             "layers": [1, 3],
             "strength": 4.0,
+            "filler": "original",
             "contrast": {"source": str(folder), "strength": 2.0},
         }
     )

@@ -36,7 +36,7 @@ from tests.reference import two_phase_logits
 
 
 def settings_for(source: object, **changes: object) -> ModelSettings:
-    values = {"source": str(source), "dtype": "float32", "layers": (1, 2), "strength": 1.0}
+    values = {"source": str(source), "dtype": "float32", "layers": (1, 2), "strength": 1.0, "filler": "original"}
     return ModelSettings(**values | changes)
 
 

@@ -36,7 +36,13 @@ MACHINE = Machine((), "", 8 * 2**30, 100 * 2**30, {"float32": 1e11, "bfloat16": 
 
 def settings_of(folder: Path, **changes: Any) -> Settings:
     settings = load_settings(ROOT / "params.yaml")
-    values = {"source": str(folder), "dtype": "float32", "layers": (1, 3), "strength": 4.0} | changes
+    values = {
+        "source": str(folder),
+        "dtype": "float32",
+        "layers": (1, 3),
+        "strength": 4.0,
+        "filler": "original",
+    } | changes
     model = ModelSettings(**values)
     study = settings.study.model_copy(
         update={"models": ("tiny",), "concepts": ("cat", "bread"), "random_directions": 2}
@@ -151,7 +157,9 @@ def test_weights_go_where_there_is_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("introspection.planning.plan.importlib.util.find_spec", lambda name: None)
-    own = ModelSettings(source=str(folders["qwen2"]), dtype="float32", layers=(1, 2), strength=1.0, **changes)
+    own = ModelSettings(
+        source=str(folders["qwen2"]), dtype="float32", layers=(1, 2), strength=1.0, filler="original", **changes
+    )
     machine = replace(MACHINE, accelerators=tuple(GIB * each for each in accelerators), memory=memory * GIB)
     found = place_weights(weights * GIB, GIB, 0, own, machine)
     if isinstance(expected, str):
@@ -165,7 +173,7 @@ def test_weights_go_where_there_is_room(
 
 
 def test_a_model_that_must_be_downloaded_needs_room_on_disk() -> None:
-    own = ModelSettings(source="nobody/at-hand", dtype="bfloat16", layers=(1, 2), strength=1.0)
+    own = ModelSettings(source="nobody/at-hand", dtype="bfloat16", layers=(1, 2), strength=1.0, filler="original")
     assert place_weights(5 * GIB, GIB, 0, own, replace(MACHINE, disk=6 * GIB)).problem is None
     problem = place_weights(5 * GIB, GIB, 0, own, replace(MACHINE, disk=4 * GIB)).problem
     assert problem is not None and "downloaded" in problem
@@ -187,8 +195,9 @@ def test_the_command_prints_a_table_and_says_no(
     (tmp_path / "data").symlink_to(ROOT / "data")
     save_model(tmp_path / "tiny", "qwen2", tokenizer)
     text = (ROOT / "params.yaml").read_text()
-    tiny = "models:\n  tiny: {source: tiny, dtype: float32, layers: [1, 3], strength: 4, contrast: null}\n"
-    tiny += "  gone: {source: ./gone, dtype: float32, layers: [1, 3], strength: 4, contrast: null}\n"
+    own = "dtype: float32, layers: [1, 3], strength: 4, filler: original, contrast: null"
+    tiny = f"models:\n  tiny: {{source: tiny, {own}}}\n"
+    tiny += f"  gone: {{source: ./gone, {own}}}\n"
     text = text.replace("\nmodels:\n", "\n" + tiny, 1).replace(
         "models: [organism, organism-blind, smollm2-135m]", "models: [tiny, gone]"
     )

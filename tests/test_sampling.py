@@ -112,7 +112,7 @@ def test_a_reply_ends_at_the_end_token_and_shows_none(qwen2: LanguageModel, stim
 
 def test_the_studys_interventions_and_their_table() -> None:
     contrast = {"source": "x", "strength": 10.0, "sample_strength": 20.0}
-    values = {"source": "m", "dtype": "float32", "layers": [2, 5], "strength": 40.0}
+    values = {"source": "m", "dtype": "float32", "layers": [2, 5], "strength": 40.0, "filler": "original"}
     sweep = load_settings(ROOT / "params.yaml").sweep
     settings = ModelSettings.model_validate(values | {"contrast": contrast})
     under = interventions(doses(settings, sweep).replies.within((1, 3)), ["cat"])

@@ -41,7 +41,9 @@ if importlib.util.find_spec("llama_cpp") is not None:
     ) -> None:
         words = vocabulary(family, tokenizer, stimuli)
         path = write_gguf(tmp_path / "small.gguf", family, random_model(family, len(words.tokens)), words, types)
-        model = load_model(ModelSettings(source=str(path), dtype="float32", layers=(1, 2), strength=1.0))
+        model = load_model(
+            ModelSettings(source=str(path), dtype="float32", layers=(1, 2), strength=1.0, filler="original")
+        )
         prompt = encode(model.tokenizer, stimuli.detection["no_info"]).token_ids
         texts = {"controls": [stimuli.control_conversation(question)[-2].content for question in stimuli.controls]}
         found = second.compare(model, path, texts, {"no_info": prompt})

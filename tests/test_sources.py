@@ -41,7 +41,9 @@ MIXED = {"mlp": Quantisation.Q4_1, "self_attn": Quantisation.Q8_0}
 
 
 def settings_for(source: object, **changes: object) -> ModelSettings:
-    return ModelSettings(**{"source": str(source), "dtype": "float32", "layers": (1, 2), "strength": 1.0} | changes)
+    return ModelSettings(
+        **{"source": str(source), "dtype": "float32", "layers": (1, 2), "strength": 1.0, "filler": "original"} | changes
+    )
 
 
 @pytest.fixture
@@ -370,7 +372,13 @@ def test_the_stage_writes_the_folder_that_the_key_names(shelf: Shelf, write: Wri
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["packages"] = {"small": shelf.add({MEMBER: path.read_bytes()}).model_dump()}
-    values["models"]["small"] = {"source": "data/raw/small", "dtype": "float32", "layers": [1, 2], "strength": 1.0}
+    values["models"]["small"] = {
+        "source": "data/raw/small",
+        "dtype": "float32",
+        "layers": [1, 2],
+        "strength": 1.0,
+        "filler": "original",
+    }
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(values, file)
     unknown = stage(tmp_path, "large")

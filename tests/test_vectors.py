@@ -126,7 +126,9 @@ def with_finetune(
 ) -> ModelSettings:
     finetune = save_model(tmp_path_factory.mktemp("finetune"), "qwen2", tokenizer, seed=5)
     contrast = ContrastSettings(source=str(finetune), strength=1.0)
-    return ModelSettings(source=str(folders["qwen2"]), dtype="float32", layers=(1, 2), strength=1.0, contrast=contrast)
+    return ModelSettings(
+        source=str(folders["qwen2"]), dtype="float32", layers=(1, 2), strength=1.0, filler="original", contrast=contrast
+    )
 
 
 def test_the_persona_vector_is_the_finetune_minus_the_model(with_finetune: ModelSettings) -> None:

@@ -21,6 +21,7 @@ DATA_FILES = (
     "data/prompts/content.yaml",
     "data/prompts/top_of_mind.yaml",
     "data/prompts/concept.yaml",
+    "data/prompts/filler.yaml",
     "data/prompts/neutral.yaml",
     "data/raw/suffixes.json",
     "data/raw/contrast_prompts.csv",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,7 @@ from introspection.engine.work import Work, count_work
 from introspection.experiments import experiments_with, load
 from introspection.experiments.subject import PlannedSubject, Run, Subject, open_subject
 from introspection.injection.cells import encode_all
+from introspection.injection.filler import FilledStimuli
 from introspection.injection.vectors import concept_trials, text_trials
 from introspection.model.language_model import LanguageModel
 from introspection.model.placement import room_for_weights, weight_bytes
@@ -104,6 +105,8 @@ def plan_model(
     own = settings.models[key]
     subject = open_subject(settings, key, own, stimuli, Path(), PlannedSubject)
     model = subject.model
+    stimuli = FilledStimuli.planned(stimuli, model.tokenizer, own.filler)
+    subject = replace(subject, stimuli=stimuli)
     shape = shape_of(model, own)
     texts = [encode(model.tokenizer, conversation) for conversation in stimuli.detection.values()]
     config, dtype = model.text_config, getattr(torch, own.dtype)

@@ -22,6 +22,7 @@ Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Block = Annotated[int, Field(strict=True, ge=0)]
 Text = Annotated[str, Field(strict=True, min_length=1)]
+FillerLength = Literal["matched", "original"]
 Memory = Annotated[str, Field(strict=True, pattern=r"^\d+(\.\d+)? ?[KMG]i?B$")]  # as accelerate writes it: 20GiB
 
 
@@ -119,6 +120,7 @@ class ContrastSettings(_Section):
 class ModelSettings(_Section):
     """A model, how to load it, and the injection that suits the size of its residual stream.
 
+    filler: whether the filler prompt is cut or continued to the info prompt's length in the model's tokens.
     max_memory: how much of each accelerator (by number) and of the host (cpu) weights may take; what is left over stays
     on disk and is read once per batch.
     """
@@ -131,6 +133,7 @@ class ModelSettings(_Section):
     quantization: Literal["8bit", "4bit"] | None = None
     layers: tuple[Block, Block]
     strength: Strength
+    filler: FillerLength
     contrast: ContrastSettings | None = None
 
     def finetune(self) -> ModelSettings:

@@ -1,0 +1,26 @@
+"""How long the prompts are in a model's tokens, and what it reads for filler: what all questions to it depend on."""
+
+from __future__ import annotations
+
+import click
+from common import PROMPTS, pinned, stage, write_results
+
+from introspection.experiments.prompts.tables import PROMPT_TOKENS
+from introspection.files import RESULTS
+from introspection.injection.filler import FILLER, fill
+from introspection.model.loading import load_tokenizer
+from introspection.settings import Settings
+
+
+@stage
+@click.argument("model")
+def main(settings: Settings, model: str) -> None:
+    """Write results/MODEL/filler.json and prompt_tokens.csv."""
+    own = pinned(settings, model)
+    filled = fill(PROMPTS, load_tokenizer(own), own.filler)
+    outputs = {FILLER: filled.turns_1, PROMPT_TOKENS.name: PROMPT_TOKENS.of(filled.tokens)}
+    write_results(outputs, RESULTS / model)
+
+
+if __name__ == "__main__":
+    main()
