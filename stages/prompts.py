@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from common import PROMPTS, pinned, stage, write_results
+from common import PROMPTS, model_of, pinned, stage, write_results
 
 from introspection.experiments.prompts.tables import PROMPT_TOKENS
 from introspection.files import RESULTS
@@ -16,8 +16,8 @@ from introspection.settings import Settings
 @click.argument("model")
 def main(settings: Settings, model: str) -> None:
     """Write results/MODEL/filler.json and prompt_tokens.csv."""
-    own = pinned(settings, model)
-    filled = fill(PROMPTS, load_tokenizer(own), own.filler)
+    tokenizer = load_tokenizer(pinned(settings, model))
+    filled = fill(PROMPTS, tokenizer, model_of(settings, model).filler)
     outputs = {FILLER: filled.turns_1, PROMPT_TOKENS.name: PROMPT_TOKENS.of(filled.tokens)}
     write_results(outputs, RESULTS / model)
 

@@ -15,6 +15,7 @@ from introspection.experiments.competence.tables import COMPETENCE
 from introspection.experiments.controls.statistics import control_statistics
 from introspection.model.language_model import LanguageModel
 from introspection.model.readout import read_answers
+from introspection.paper.wording import share
 from introspection.stimuli.prompts import Stimuli
 
 EXPECTED = {"Is it?": "yes", "Does it?": "yes", "Was it?": "no", "Did it?": "no", "Will it?": "no"}
@@ -117,3 +118,7 @@ def test_where_all_is_excluded_there_is_no_row(groups: list[str]) -> None:
     assert list(found.table["group"]) == ["expected_yes"] * (2 * ("expected_yes" in groups))
     assert not found.table.drop(columns=["vector", "group"]).isna().any(axis=None)
     assert {"vector", "group", "questions", "p_yes_shift_std_bf16"} <= set(found.table)
+
+
+def test_a_share_that_is_not_all_does_not_show_as_all() -> None:
+    assert [share(value) for value in (0, 1, 0.99997, 0.0001, 0.5)] == ["0.0%", "100.0%", ">99.9%", "<0.1%", "50.0%"]

@@ -32,7 +32,11 @@ def plain_percent(probability: float) -> str:
 
 
 def share(fraction: float) -> str:
-    """A share of a small number of cases, or a mean of many, in percent with one decimal."""
+    """A share or a mean in percent with one decimal; what would show as none or all is bounded."""
+    if 0 < fraction < 5e-4:
+        return "<0.1%"
+    if 1 - 5e-4 < fraction < 1:
+        return ">99.9%"
     return f"{100 * fraction:.1f}%"
 
 

@@ -39,9 +39,9 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
         "competence.table": renderer.render("competence", f"competence-{model.key}", paths, rows=rows, model=model),
         "competence.origin": origin(results.source(paths[0])),
         **{f"competence.{name}": found[name] for name in ("right", "questions", "yes", "no", "balanced", "mass")},
-        "competence.lowest": wording.share(lowest["lowest"]),
-        "competence.lowest.under": lowest["vector"],
     }
+    if lowest["lowest"] < found["lowest"]:
+        values |= {"competence.lowest": wording.share(lowest["lowest"]), "competence.lowest.under": lowest["vector"]}
     return values | {"competent" if can_answer(results, model) else "incompetent": "yes"}
 
 
