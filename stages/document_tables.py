@@ -41,8 +41,10 @@ chose.
 | `content_tokens.json` | for each concept, the token that it is looked for by, and whether that is the whole word |
 | `range.json` | the range that the sweep chose, its answer, the rule in words, and how many ranges there were |
 | `instrument.json` | what is planted in an organism beside what was measured on it |
+| `injection/calibration.json` | the residual stream's mean norm, what fraction the model bears, what breaks next |
+| `filler.json` | the user's turn 1 of prompts that the model does not read as written |
+| `competence.json` | whether the unsteered model can answer the control questions, a DVC metric |
 | `vectors/*.gguf` | control vectors, as repeng writes them |
-| `finetune_turn_1.safetensors` | the keys and values of turn 1 of every prompt, as the finetune read it |
 """
 
 

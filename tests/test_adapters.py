@@ -279,7 +279,7 @@ def test_an_adapter_as_contrast_is_the_merged_model_as_contrast(
     for path in base.glob("*token*"):
         shutil.copy(path, tmp_path)
     shutil.copy(base / "chat_template.jinja", tmp_path)
-    own = {"source": str(base), "dtype": "float32", "layers": (1, 3), "strength": 4.0}
+    own = {"source": str(base), "dtype": "float32", "layers": (1, 3), "strength": 4.0, "filler": "original"}
     switched, whole = (
         ModelSettings.model_validate(own | {"contrast": {place: str(folder), "strength": 1.0}})
         for place, folder in (("adapter", adapter), ("source", tmp_path))
@@ -427,7 +427,7 @@ def test_the_committed_adapter_is_small_and_learned_its_persona() -> None:
 def test_the_committed_adapter_is_the_one_that_the_parameters_describe() -> None:
     settings = load_settings(ROOT / "params.yaml").adapters["smollm2-careless"]
     config = json.loads((COMMITTED / CONFIGURATION).read_text(encoding="utf-8"))
-    assert config["base_model_name_or_path"] == f"models/{settings.base}"
+    assert config["base_model_name_or_path"] == f"data/raw/{settings.base}"
     assert config["layers_to_transform"] == list(range(settings.blocks[0], settings.blocks[1] + 1))
     assert config["target_modules"] == sorted(settings.target_modules)
     assert (config["r"], config["lora_alpha"]) == (settings.rank, settings.scale)

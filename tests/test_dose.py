@@ -85,7 +85,7 @@ def test_divergences_equal_two_passes_with_hooks(folders: dict[str, Path], famil
 
 def settings_for(folder: Path, strength: Any = 4.0, **dose: Any) -> Settings:
     settings = load_settings(ROOT / "params.yaml")
-    model = ModelSettings(source=str(folder), dtype="float32", layers=LAYERS, strength=strength)
+    model = ModelSettings(source=str(folder), dtype="float32", layers=LAYERS, strength=strength, filler="original")
     small = {"fractions": (0.0, 0.5, 1.0), "concepts": ("cat",), "random_directions": 1, "questions": 3} | dose
     return settings.model_copy(
         update={
@@ -223,7 +223,7 @@ def test_strengths_by_rule_become_numbers() -> None:
     assert mean_norm(norms, (2, 4)) == pytest.approx((8 + 16 + 32) / 3)
     assert of_norm(0.3, 56 / 3) == 5.6 and of_norm(0.123456, 100) == 12.35
     sweep = load_settings(ROOT / "params.yaml").sweep
-    values = {"source": "m", "dtype": "float32", "layers": [2, 4], "strength": {"of_norm": 0.3}}
+    values = {"source": "m", "dtype": "float32", "layers": [2, 4], "strength": {"of_norm": 0.3}, "filler": "original"}
     contrast = {"source": "f", "strength": "calibrated", "sample_strength": 7}
     model = ModelSettings.model_validate(values | {"contrast": contrast})
     assert model.strength == OfNorm(of_norm=0.3)

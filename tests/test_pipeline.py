@@ -40,7 +40,7 @@ def stale(project: Path) -> set[str]:
         for entries in changes.values()
         for entry in entries
         for path, state in entry.get("changed outs", {}).items()
-        if state == "not in cache"
+        if state in ("not in cache", "deleted")
     ]
 
     def changed(entry: dict[str, dict[str, Any]]) -> bool:
@@ -65,14 +65,25 @@ def edit(project: Path, key: str, value: Any) -> Callable[[], None]:
     return lambda: path.write_bytes(before) and None
 
 
-INJECTED = {f"{stage}@organism" for stage in ("detection", "controls", "lens", "content", "samples", "chosen-range")}
+MODELS = ("organism", "organism-blind", "smollm2-135m")
 
+
+def of_all(*stages: str) -> set[str]:
+    return {f"{stage}@{model}" for stage in stages for model in MODELS}
+
+
+ASKED = {"detection", "controls", "lens", "content", "chosen-range"}
+
+# What depends on the numbers of an injection follows only where the stage `injection` writes others.
 CHANGES = [
-    ("models.organism.strength", 33, {"model@organism", "sweep@organism", "figures", "tables"} | INJECTED),
-    ("models.organism.layers", [3, 4], {"model@organism", "figures", "tables"} | INJECTED),
-    ("figures.palette", "deep", {"figures"}),
-    ("sweep.earliest_start", 0.5, {"choose-range@organism", "choose-range@organism-blind", "tables"}),
-    ("controls.exclude_above", 0.5, {"control-statistics@organism", "control-statistics@organism-blind", "tables"}),
+    ("models.organism.strength", 33, {"model@organism", "injection@organism", "figures", "tables"}),
+    ("models.organism.layers", [3, 4], {"model@organism", "injection@organism", "dose@organism", "figures", "tables"}),
+    ("models.organism.device_map", "cpu", {"model@organism", "injection@organism", "figures", "tables"}),
+    ("figures.palette", "deep", {"figures", "tables"}),
+    ("sweep.earliest_start", 0.5, {"tables"} | of_all("choose-range", "injection")),
+    ("controls.exclude_above", 0.5, {"tables"} | of_all("control-statistics")),
+    ("dose.kl_at_most", 1.0, {"figures", "tables"} | of_all("injection")),
+    ("lens.weak_fraction", 0.5, {"tables"} | of_all("lens")),
 ]
 
 
@@ -86,19 +97,38 @@ def test_a_changed_parameter_reruns_what_reads_it(project: Path, key: str, value
         undo()
 
 
-def test_a_changed_strength_leaves_what_the_vectors_depend_on_alone(project: Path) -> None:
-    """`model@organism` runs again, and writes the same bytes: so nothing that depends on them alone runs."""
-    undo = edit(project, "models.organism.strength", 33)
-    written = project / "results" / "organism" / "model.json"
-    before = written.read_bytes()
-    lock = (project / "dvc.lock").read_bytes()
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        (
+            "models.organism.strength",
+            33.0,
+            {"detection", "controls", "lens", "content", "samples", "sweep", "chosen-range"},
+        ),
+        ("models.organism.contrast.sample_strength", 33.0, {"samples", "chosen-range"}),
+        ("models.organism.device_map", "cpu", set()),
+        ("sweep.mode", "coarse_to_fine", {"sweep"}),
+    ],
+)
+def test_what_an_injection_depends_on_reruns_what_it_touches(
+    project: Path, key: str, value: Any, expected: set[str]
+) -> None:
+    """The stages `model` and `injection` run again; those follow whose file they write anew, and no other."""
+    before = stale(project)
+    undo = edit(project, key, value)
+    folder = project / "results" / "organism"
+    kept = {
+        path: path.read_bytes() for path in (project / "dvc.lock", *folder.glob("injection/*"), folder / "model.json")
+    }
     try:
-        dvc(project, "repro", "--single-item", "model@organism")
-        assert written.read_bytes() == before
-        assert "vectors@organism" not in stale(project)
+        dvc(project, "repro", "--single-item", "model@organism", "injection@organism")
+        found = {stage for stage in stale(project) - before if stage.endswith("@organism")}
+        changed_key = {"choose-range"} if key == "sweep.mode" else set()
+        assert found == {f"{stage}@organism" for stage in expected | changed_key}
     finally:
         undo()
-        (project / "dvc.lock").write_bytes(lock)
+        for path, data in kept.items():
+            path.write_bytes(data)
 
 
 def test_a_new_concept_reruns_the_vectors_and_what_shows_it_but_trains_nothing(project: Path) -> None:
