@@ -33,7 +33,11 @@ def run(project: Path, *command: str) -> str:
 
 @pytest.fixture(scope="module")
 def followed(project: Path) -> Path:
-    """The project with the page's blocks in their files."""
+    """The project with the page's blocks in their files, and a study of the models that it has at hand."""
+    params = project / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    assert text.count("\n  models: [") == 1
+    params.write_text(re.sub(r"\n  models: \[.*?\]", f"\n  models: [{', '.join(MODELS)}]", text), encoding="utf-8")
     for name, text in BLOCKS:
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +72,7 @@ def test_the_plan_prices_it(followed: Path) -> None:
 def test_its_table_is_in_the_paper_and_nothing_else_has_changed(followed: Path) -> None:
     measured = [f"{stage}@{model}" for stage in ("vectors", "prefill", "hesitation") for model in MODELS]
     downloads = ["download@suffixes", "download@strongreject"]
-    run(followed, "-m", "dvc", "repro", "--single-item", *downloads, *measured, "tables", "paper")
+    run(followed, "-m", "dvc", "repro", "--single-item", *downloads, *measured, "figures", "tables", "paper")
     for model in MODELS:
         committed = [path for path in (ROOT / "results" / model).rglob("*") if path.suffix in (".csv", ".json")]
         names = [path.relative_to(ROOT).as_posix() for path in committed]
