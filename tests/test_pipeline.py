@@ -82,7 +82,7 @@ CHANGES = [
     ("figures.palette", "deep", {"figures", "tables"}),
     ("sweep.earliest_start", 0.5, {"tables"} | of_all("choose-range", "injection")),
     ("controls.exclude_above", 0.5, {"tables"} | of_all("control-statistics")),
-    ("dose.kl_at_most", 1.0, {"figures", "tables"} | of_all("injection")),
+    ("dose.kl_at_most", 1.0, {"tables"} | of_all("injection")),
     ("lens.weak_fraction", 0.5, {"tables"} | of_all("lens")),
 ]
 
