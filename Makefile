@@ -25,6 +25,7 @@ STAGES = $$($(BIN)/dvc stage list --name-only)
 
 paper: $(VENV)/.installed .dvc/config.local
 	@bash scripts/install-tex
+	$(BIN)/dvc repro download
 	@echo 'measured anew: $(SMALL); all other models as committed'
 	$(BIN)/dvc repro --force --single-item $$(for model in $(SMALL); do echo "$(STAGES)" | tr ' ' '\n' | grep "@$$model$$" | grep -v '^train'; done)
 	$(BIN)/dvc repro --allow-missing || { echo 'What a change reruns needs files that only a whole run makes: $(BIN)/dvc repro makes them.'; exit 1; }
