@@ -1,4 +1,4 @@
-# make paper: everything that is needed, then the PDF.   make test: everything that tests need, then lint, types, tests.
+# make paper: everything that is needed, then the PDF and its companion.   make test: everything that tests need, then lint, types, tests.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,24 +8,25 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # what DVC runs is this environment's python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: paper plan bench docs test lint reproduce organisms clean distclean help
+.PHONY: paper quick plan bench docs site test lint reproduce organisms clean distclean help
 
 help:
 	@grep -E '^#' Makefile | head -1
 	@echo 'make reproduce: run every stage again but the training of the organisms.  make organisms: train them again.'
+	@echo 'make quick: the verdict on every model of the study in minutes, with wider intervals.'
 	@echo 'make plan: what the study needs here, before it is run.  make bench: the benchmark table.'
-	@echo 'make docs: docs/result-files.md, from the tables as the code declares them.'
+	@echo 'make docs: docs/result-files.md, from the tables as the code declares them.  make site: the documentation as a site, in build/site.'
 	@echo 'make clean: delete caches and unfinished work.  make distclean: also the virtual environment.'
 
 # What is measured anew: the models whose weights the repository has. Larger ones are taken as committed, where nothing
 # that they depend on has changed; `make reproduce` measures them too.
-SMALL := $(shell sed -n 's/^  models: \[\(.*\)\].*/\1/p' params.yaml | tr ',' '\n' | sed 's/ //g' | while read -r model; do \
-	test -d "models/$$model" && echo "$$model"; done)
+STUDIED := $(shell sed -n 's/^  models: \[\(.*\)\].*/\1/p' params.yaml | tr ',' ' ')
+SMALL := $(foreach model,$(STUDIED),$(if $(wildcard models/$(model)),$(model)))
 STAGES = $$($(BIN)/dvc stage list --name-only)
 
 paper: $(VENV)/.installed .dvc/config.local
 	@bash scripts/install-tex
-	$(BIN)/dvc repro download
+	$(BIN)/dvc repro check download
 	@echo 'measured anew: $(SMALL); all other models as committed'
 	$(BIN)/dvc repro --force --single-item $$(for model in $(SMALL); do echo "$(STAGES)" | tr ' ' '\n' | grep "@$$model$$" | grep -v '^train'; done)
 	$(BIN)/dvc repro --allow-missing || { echo 'What a change reruns needs files that only a whole run makes: $(BIN)/dvc repro makes them.'; exit 1; }
@@ -39,25 +40,35 @@ bench: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python stages/document_tables.py
 
+site: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 test: $(VENV)/.installed-dev
 	@bash scripts/install-tex
+	@bash scripts/install-chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+quick: $(VENV)/.installed
+	$(BIN)/dvc repro --quiet download
+	@for model in $(STUDIED); do $(BIN)/python stages/quick.py "$$model" || exit 1; done
+
 reproduce: $(VENV)/.installed .dvc/config.local
 	@bash scripts/install-tex
+	$(BIN)/dvc repro check
 	$(BIN)/python stages/plan.py
 	rm -rf .work/committed && mkdir -p .work && cp -r results .work/committed
 	$(BIN)/dvc repro --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train')
-	$(BIN)/python stages/compare.py .work/committed
+	$(BIN)/introspection compare .work/committed
 
 organisms: $(VENV)/.installed .dvc/config.local
+	$(BIN)/dvc repro check
 	$(BIN)/dvc repro --force --single-item $$($(BIN)/dvc stage list --name-only | grep '^train')
 
 clean:
-	rm -rf .work paper/build/tex .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
+	rm -rf .work paper/build/tex paper/build/companion .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
 	find src stages tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 	rm -f $(VENV)/.installed $(VENV)/.installed-dev
 

@@ -43,7 +43,7 @@ def _grow(
         blocks, make = case(size)
         model = random_model(blocks, WIDTH)
         trials = make(model)
-        names = {trial.injection.vector for trial in trials if trial.injection}
+        names = {injection.vector for trial in trials for injection in trial.injections}
         directions = {name: vector.directions for name, vector in random_vectors(model, len(names), seed=3)}
 
         def once(model: LanguageModel = model, trials: list[Trial] = trials, directions: Any = directions) -> Any:

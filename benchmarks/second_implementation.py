@@ -23,11 +23,11 @@ import numpy as np
 import torch
 
 from benchmarks.subjects import ROOT, settings_of, stimuli, suffixes
+from introspection.fetching.wheels import download_wheel, extract_member
 from introspection.model.language_model import LanguageModel
 from introspection.model.loading import load_model
 from introspection.settings import load_settings
 from introspection.sources.datasets import read_contrast_prompts
-from introspection.sources.wheels import download_wheel, extract_member
 from introspection.stimuli.chat import encode, generation_prompt
 from introspection.stimuli.prompts import Stimuli, Turn
 

@@ -1,29 +1,63 @@
-"""What every stage does around its work: validate the parameters, and say what is wrong in a line.
+"""What every stage does around its work: validate the parameters, say what is wrong in a line, stop when it is told to.
 
-No model library is loaded here, so that a stage that reads result files alone starts at once. Nothing here changes a
-number, so it is no dependency of the stages in dvc.yaml.
+Every stage imports this before anything that takes long. No model library is loaded here, so that a stage that reads
+result files alone starts at once. Nothing here changes a number, so it is no dependency of the stages in dvc.yaml.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import os
+import signal
+import socket
+import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from introspection.files import RESULTS, write_json
+from introspection.files import RESULTS, read_json
 from introspection.settings import ContrastSettings, ModelSettings, Settings, SettingsError, load_settings
-from introspection.tables import Filled
 
 PARAMS = Path("params.yaml")
-PROMPTS = Path("data/prompts")
-SUFFIXES = Path("data/raw/suffixes.json")
 CONTRAST_PROMPTS = Path("data/raw/contrast_prompts.csv")
 PAPER = Path("paper")
+
+INTERRUPTED = 130  # the exit status of what Ctrl-C has stopped
+_PATIENCE = 1.0  # seconds that a stage has to clean up after Ctrl-C
+
+
+def _stop(*_: Any) -> NoReturn:
+    """Say how to go on, and end at once: what is unfinished is no result, and the next run deletes it."""
+    os.write(2, b"\nstopped; results that are whole stay, and `dvc repro` goes on from there\n")
+    os._exit(INTERRUPTED)
+
+
+def _stop_in_time() -> None:
+    """Have Ctrl-C end this process within two seconds, while modules are imported or a long computation runs too.
+
+    Python itself looks at signals between two of its instructions alone; the number of one is written to a socket at
+    once, and a thread reads it there.
+    """
+    reads, writes = socket.socketpair()
+    writes.setblocking(False)
+    signal.set_wakeup_fd(writes.fileno(), warn_on_full_buffer=False)
+
+    def watch() -> None:
+        for number in iter(lambda: reads.recv(1), b""):  # until the process ends by itself
+            if number[0] == signal.SIGINT:
+                threading.Event().wait(_PATIENCE)
+                _stop()
+
+    threading.Thread(target=watch, daemon=True).start()
+    usual = sys.excepthook
+    sys.excepthook = lambda kind, *rest: _stop() if kind is KeyboardInterrupt else usual(kind, *rest)
+
+
+if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent:  # and not in a test's process
+    _stop_in_time()
 
 # What a user can mend: bad parameters, missing files, models out of reach, numbers that are not finite.
 _EXPLAINED = (ValueError, OSError, RuntimeError, ArithmeticError)
@@ -45,6 +79,8 @@ def stage(function: Callable[..., None]) -> click.Command:
             if os.environ.get("INTROSPECTION_TRACEBACK"):
                 raise
             raise click.ClickException(f"{error} (INTROSPECTION_TRACEBACK=1 shows where)") from error
+        except KeyboardInterrupt:
+            _stop()
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     return click.command()(run)
@@ -59,13 +95,15 @@ def model_of(settings: Settings, key: str) -> ModelSettings:
 
 def pinned(settings: Settings, key: str) -> ModelSettings:
     """The model at the commit of the hub that the stage `model` found, so that all stages load the same."""
-    own = model_of(settings, key)
-    path = RESULTS / key / "model.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    contrast = own.contrast
+    model_settings = model_of(settings, key)
+    path, remedy = RESULTS / key / "model.json", f"make it with `dvc repro model@{key}`"
+    found = read_json(path, dict[str, Any], remedy) if path.is_file() else {}
+    contrast = model_settings.contrast
     if contrast:
-        own = own.model_copy(update={"contrast": _at_commit(contrast, found.get("contrast") or {})})
-    pinned_model: ModelSettings = _at_commit(own, found)
+        model_settings = model_settings.model_copy(
+            update={"contrast": _at_commit(contrast, found.get("contrast") or {})}
+        )
+    pinned_model: ModelSettings = _at_commit(model_settings, found)
     return pinned_model
 
 
@@ -73,12 +111,3 @@ def _at_commit(asked: Any, found: Mapping[str, Any]) -> Any:
     place = asked.place if isinstance(asked, ContrastSettings) else asked.source
     same = (found.get("source"), found.get("revision")) == (place, asked.revision)
     return asked.model_copy(update={"revision": found["commit"]}) if same and found.get("commit") else asked
-
-
-def write_results(outputs: Mapping[str, Any], folder: Path) -> None:
-    """Write result files by name: a table, or any other value as JSON; each whole or not at all."""
-    for name, value in outputs.items():
-        if isinstance(value, Filled):
-            value.table.write(value.rows, folder / name)
-        else:
-            write_json(folder / name, value)

@@ -44,6 +44,8 @@ chose.
 | `injection/calibration.json` | the residual stream's mean norm, what fraction the model bears, what breaks next |
 | `filler.json` | the user's turn 1 of prompts that the model does not read as written |
 | `competence.json` | whether the unsteered model can answer the control questions, a DVC metric |
+| `which_tokens.json` | whether the ten digits are one token each, how many concepts' words are, and which are not |
+| `verdict.json` | the class of the model, the tests that it fails, and by which rule, a DVC metric |
 | `vectors/*.gguf` | control vectors, as repeng writes them |
 """
 

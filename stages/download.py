@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from introspection.fetching.download import BASE_URL, DownloadError, copy_data, download_data
 from introspection.settings import SettingsError, load_settings
 from introspection.sources.datasets import DATA_SETS
-from introspection.sources.download import BASE_URL, DownloadError, copy_data, download_data
 
 
 @click.command()
@@ -23,9 +23,9 @@ def main(name: str, base_url: str) -> None:
     target = Path("data/raw") / data_set.builtin
     try:
         settings = load_settings(Path("params.yaml")).data
-        own = settings.suffixes if name == "suffixes" else settings.contrast_prompts
-        if own is not None:
-            copy_data(data_set, Path(own), target)
+        path = settings.suffixes if name == "suffixes" else settings.contrast_prompts
+        if path is not None:
+            copy_data(data_set, Path(path), target)
         elif settings.source == "builtin":
             copy_data(data_set, Path("data/builtin") / data_set.builtin, target)
         else:

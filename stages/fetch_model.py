@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 from common import PARAMS, stage
 
+from introspection.fetching.packages import fetch_package
 from introspection.files import write_json
 from introspection.settings import Settings, SettingsError
-from introspection.sources.packages import fetch_package
 
 FETCHED, ORIGINS = Path("data/raw"), Path("models/origins")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from common import PAPER, PROMPTS, stage
+from common import PAPER, stage
 from report_common import open_results
 
+from introspection.files import PROMPTS
 from introspection.paper.figures import draw_figures
 from introspection.settings import Settings
 from introspection.stimuli.prompts import Stimuli

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import click
-from common import PROMPTS, pinned, stage, write_results
+from common import pinned, stage
 
 from introspection.experiments import experiments_with, load
 from introspection.experiments.subject import open_subject
-from introspection.files import RESULTS
+from introspection.files import PROMPTS, RESULTS
 from introspection.injection.filler import FilledStimuli
 from introspection.settings import Settings
+from introspection.tables import write_outputs
 
 
 @stage
@@ -21,7 +22,7 @@ def main(settings: Settings, experiment: str, model: str) -> None:
     subject = open_subject(settings, model, pinned(settings, model), stimuli, RESULTS / model)
     module = load(experiment, "measure")
     module.trials(subject)  # what cannot be asked of this model shows before its weights are read
-    write_results(module.measure(subject.loaded()), RESULTS / model)
+    write_outputs(module.measure(subject.loaded()), RESULTS / model)
 
 
 if __name__ == "__main__":

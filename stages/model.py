@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import click
-from common import model_of, stage, write_results
+from common import model_of, stage
 
 from introspection.files import RESULTS
 from introspection.model.loading import finetune_identity, identity
 from introspection.settings import Settings
+from introspection.tables import write_outputs
 
 
 @stage
 @click.argument("model")
 def main(settings: Settings, model: str) -> None:
     """Write results/MODEL/model.json."""
-    own = model_of(settings, model)
-    contrast = finetune_identity(own) if own.contrast else None
-    write_results({"model.json": identity(own) | {"contrast": contrast}}, RESULTS / model)
+    model_settings = model_of(settings, model)
+    contrast = finetune_identity(model_settings) if model_settings.contrast else None
+    write_outputs({"model.json": identity(model_settings) | {"contrast": contrast}}, RESULTS / model)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from common import CONTRAST_PROMPTS, PROMPTS, SUFFIXES, stage
+from common import CONTRAST_PROMPTS, PARAMS, stage
 
+from introspection.files import PROMPTS, SUFFIXES
 from introspection.model.language_model import ModelError
 from introspection.planning.machine import Machine, measure_machine
 from introspection.planning.plan import (
@@ -19,15 +20,18 @@ from introspection.planning.plan import (
     plan_model,
     size,
 )
-from introspection.settings import Settings
+from introspection.settings import Settings, SettingsError
 from introspection.sources.datasets import read_contrast_prompts, read_suffixes
 from introspection.stimuli.prompts import load_stimuli
 
 
 @stage
-def main(settings: Settings) -> None:
-    """Print the plan of each of study.models; ends with an error where one of them cannot run."""
-    keys, stimuli = settings.study.models, load_stimuli(PROMPTS)
+@click.argument("models", nargs=-1)
+def main(settings: Settings, models: tuple[str, ...]) -> None:
+    """Print the plan of MODELS, or of each of study.models; ends with an error where one of them cannot run."""
+    keys, stimuli = models or settings.study.models, load_stimuli(PROMPTS)
+    if unknown := [key for key in keys if key not in settings.models]:
+        raise SettingsError(f"{PARAMS}: models has no {unknown[0]!r}; it has {', '.join(settings.models)}")
     suffixes, prompts = read_suffixes(_at_hand(SUFFIXES)), read_contrast_prompts(_at_hand(CONTRAST_PROMPTS))
     machine = measure_machine([settings.models[key].dtype for key in keys])
     click.echo(_describe_machine(machine))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import click
-from common import PROMPTS, pinned, stage
+from common import pinned, stage
 
-from introspection.files import PREFILLS, RESULTS
+from introspection.files import PREFILLS, PROMPTS, RESULTS
 from introspection.injection.filler import FilledStimuli
 from introspection.injection.finetune import finetune_prefills
 from introspection.injection.prefills import save_prefills
@@ -16,9 +16,9 @@ from introspection.settings import Settings
 @click.argument("model")
 def main(settings: Settings, model: str) -> None:
     """Write build/finetune_turn_1/MODEL.safetensors, which holds nothing for a model without a finetune."""
-    own = pinned(settings, model)
+    model_settings = pinned(settings, model)
     stimuli = FilledStimuli.of_model(PROMPTS, RESULTS / model)
-    prefills = finetune_prefills(own, stimuli.detection) if own.contrast else {}
+    prefills = finetune_prefills(model_settings, stimuli.detection) if model_settings.contrast else {}
     save_prefills(prefills, PREFILLS / f"{model}.safetensors")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import click
-from common import PROMPTS, model_of, pinned, stage, write_results
+from common import model_of, pinned, stage
 
 from introspection.experiments.prompts.tables import PROMPT_TOKENS
-from introspection.files import RESULTS
+from introspection.files import PROMPTS, RESULTS
 from introspection.injection.filler import FILLER, fill
 from introspection.model.loading import load_tokenizer
 from introspection.settings import Settings
+from introspection.tables import write_outputs
 
 
 @stage
@@ -19,7 +20,7 @@ def main(settings: Settings, model: str) -> None:
     tokenizer = load_tokenizer(pinned(settings, model))
     filled = fill(PROMPTS, tokenizer, model_of(settings, model).filler)
     outputs = {FILLER: filled.turns_1, PROMPT_TOKENS.name: PROMPT_TOKENS.of(filled.tokens)}
-    write_results(outputs, RESULTS / model)
+    write_outputs(outputs, RESULTS / model)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import click
-from common import model_of, stage, write_results
+from common import model_of, stage
 
 from introspection.experiments import experiments_with, load
 from introspection.files import RESULTS
 from introspection.settings import Settings
+from introspection.tables import write_outputs
 
 
 @stage
@@ -16,7 +17,7 @@ from introspection.settings import Settings
 def main(settings: Settings, experiment: str, model: str) -> None:
     """Write what EXPERIMENT sums up of the files in results/MODEL."""
     model_of(settings, model)
-    write_results(load(experiment, "summary").summarise(settings, model, RESULTS / model), RESULTS / model)
+    write_outputs(load(experiment, "summary").summarise(settings, model, RESULTS / model), RESULTS / model)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ def main(settings: Settings, name: str) -> None:
     """Train the adapter NAME, a key of adapters in params.yaml; a run that was cut off goes on."""
     if name not in settings.adapters:
         raise SettingsError(f"{PARAMS}: adapters has no key {name!r}; it has {', '.join(settings.adapters)}")
-    own = settings.adapters[name]
-    base, output = Path("data/raw") / own.base, Path("models") / name
-    train_adapter(name, own, load_texts(Path(own.texts)), base, output, Path("build/training"))
+    adapter = settings.adapters[name]
+    base, output = Path("data/raw") / adapter.base, Path("models") / name
+    train_adapter(name, adapter, load_texts(Path(adapter.texts)), base, output, Path("build/training"))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import click
-from common import CONTRAST_PROMPTS, PROMPTS, SUFFIXES, pinned, stage
+from common import CONTRAST_PROMPTS, pinned, stage
 
 from introspection import names
-from introspection.files import RESULTS, whole
+from introspection.files import PROMPTS, RESULTS, SUFFIXES, whole
 from introspection.injection.finetune import persona_vector
 from introspection.injection.vectors import concept_vectors, random_vectors, save_vector
 from introspection.model.loading import resident
@@ -19,18 +19,20 @@ from introspection.stimuli.prompts import Stimuli
 @click.argument("model")
 def main(settings: Settings, model: str) -> None:
     """Write results/MODEL/vectors/*.gguf."""
-    own, study, batch = pinned(settings, model), settings.study, settings.engine.tokens_per_batch
+    model_settings, study, batch = pinned(settings, model), settings.study, settings.engine.tokens_per_batch
     suffixes, stimuli = read_suffixes(SUFFIXES), Stimuli(PROMPTS)
-    contrast_prompts = read_contrast_prompts(CONTRAST_PROMPTS) if own.contrast else []
+    contrast_prompts = read_contrast_prompts(CONTRAST_PROMPTS) if model_settings.contrast else []
     with whole(RESULTS / model / "vectors") as folder:
-        with resident(own) as loaded:
-            concepts = concept_vectors(loaded, stimuli, study.concepts, suffixes, tokens_per_batch=batch, progress=True)
+        with resident(model_settings) as loaded:
+            concepts = concept_vectors(
+                loaded, stimuli, study.concepts, suffixes, sign=study.sign, tokens_per_batch=batch, progress=True
+            )
             for name, vector in concepts:
                 save_vector(vector, folder / names.file_name(name))
             for name, vector in random_vectors(loaded, study.random_directions, study.seed):
                 save_vector(vector, folder / names.file_name(name))
-        if own.contrast:
-            persona = persona_vector(own, contrast_prompts, batch)
+        if model_settings.contrast:
+            persona = persona_vector(model_settings, contrast_prompts, batch, study.sign)
             save_vector(persona, folder / names.file_name(names.PERSONA))
 
 

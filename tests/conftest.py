@@ -88,6 +88,8 @@ def tokenizer(stimuli: Stimuli) -> Tokenizer:
     texts = [turn.content for conversation in stimuli.detection.values() for turn in conversation]
     texts += [stimuli.control_template.replace("$QUESTION", q.question) for q in stimuli.controls]
     texts += ["cat cat bread bread yes yes no no Yes Yes", "yes", "Yes", "no", "cat", "bread", "love", "fear"] * 8
+    texts += [f"{each.yes}{each.no}" for each in stimuli.battery().formats.values()] * 8
+    texts += [f" {letter}" for letter in stimuli.where().letters] * 8
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

@@ -15,9 +15,18 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from introspection import names
+from introspection.experiments.battery.statistics import battery_fit, battery_phrasings
+from introspection.experiments.battery.tables import BATTERY, FIT, PHRASINGS
 from introspection.experiments.competence.statistics import competence, unsteered
 from introspection.experiments.competence.tables import COMPETENCE
 from introspection.experiments.controls.statistics import control_statistics
+from introspection.experiments.population.statistics import summary
+from introspection.experiments.population.tables import MATCHINGS, POPULATION, SUMMARY
+from introspection.experiments.suffixes.intervals import suffix_intervals
+from introspection.experiments.suffixes.resampling import bootstrap_kinds
+from introspection.experiments.suffixes.tables import INTERVALS
+from introspection.experiments.verdict.evidence import TESTS
+from introspection.experiments.verdict.tables import VERDICT
 from introspection.files import write_json
 from introspection.injection.dose import CALIBRATION, QUESTIONS, REPLIES, Calibration, Dose
 from introspection.rereading.analysis import read_again, read_published
@@ -38,6 +47,12 @@ MODEL_FILES = (
     "controls_excluded.json",
     "competence.csv",
     "competence.json",
+    "battery.csv",
+    "battery_fit.csv",
+    "battery_phrasings.csv",
+    "sign_audit.csv",
+    "suffix_detection.csv",
+    "suffix_intervals.csv",
     "filler.json",
     "prompt_tokens.csv",
     "lens.csv",
@@ -52,6 +67,8 @@ MODEL_FILES = (
     "chosen_range/detection.csv",
     "chosen_range/controls.csv",
     "chosen_range/samples.csv",
+    "population.csv",
+    "population_summary.csv",
 )
 LEVELS = {"info": 0.9, "no_info": 0.2, "inaccurate_location": 0.6, names.WEAK: 0.4}
 HOSTILE = (
@@ -70,6 +87,7 @@ HOSTILE = (
     "\x00\x07\x1b",
     "^^41^^^^0041",
     "--''``<<>>",
+    "-" * 96,
 )
 
 
@@ -99,6 +117,7 @@ def settings(
         "choose_prompt": "info",
     }
     values["dose"] |= {"concepts": [concepts[0]]}
+    values["population"] |= {"resamples": 20, "permutations": 20}
     values["organisms"]["held_out"] = ["cat", "bread"]
     return Settings.model_validate(values)
 
@@ -121,6 +140,8 @@ def write_project(
         text = path.read_text(encoding="utf-8")
         assert old in text
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    for name in ("objections.yaml", "registered_rule.json"):
+        shutil.copyfile(REPOSITORY / "data" / name, root / "data" / name)
     stimuli = load_stimuli(root / "data" / "prompts")
     raw = root / "data" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
@@ -129,6 +150,7 @@ def write_project(
     for number, model in enumerate(study.study.models):
         _write_model(root / "results" / model, study, stimuli, model, number, model in unable)
         _write_summaries(root / "results" / model, study, stimuli)
+        _write_verdict(root / "results" / model, number)
     for table, rows in read_again(read_published(root / "data" / "published")):
         table.write(rows, root / "results" / "published" / table.name)
     return stimuli
@@ -152,7 +174,9 @@ def _write_model(
         strength = chosen.contrast and (chosen.contrast.samples_at if name == REPLIES else chosen.contrast.strength)
         write_json(folder / name, asdict(Dose(*chosen.layers, chosen.strength, strength)))
     _write_dose(folder, study, model)
+    _write_population(folder, study, chosen.layers, number)
     layers, best = chosen.layers, (3, 6)
+    companions = names.companion_names(study.study.concepts, study.study.random_directions)
     for place, (first, last) in ((folder, layers), (folder / "chosen_range", best)):
         write_csv(
             place / "detection.csv",
@@ -163,10 +187,12 @@ def _write_model(
                     **_range(study, model, vector, first, last),
                     **_readout(-6.0 + row * 0.3, _shift(vector, prompt, number)),
                 }
-                for vector in vectors
+                for vector in (*vectors, *(companions if place == folder else ()))
                 for row, prompt in enumerate(stimuli.detection)
             ],
         )
+        if place == folder:
+            _write_written(folder, study, stimuli, model)
         write_csv(
             place / "controls.csv",
             [
@@ -177,7 +203,7 @@ def _write_model(
                     **_range(study, model, vector, first, last),
                     **_readout(_control(question.expected, row, says_yes), 0.02 * row),
                 }
-                for vector in vectors
+                for vector in (*vectors, *(companions if place == folder else ()))
                 for row, question in enumerate(stimuli.controls)
             ],
         )
@@ -195,6 +221,8 @@ def _write_model(
                 )
             ],
         )
+    _write_battery(folder, study, stimuli, model, vectors)
+    _write_suffixes(folder, study, stimuli, model, number)
     write_csv(
         folder / "lens.csv",
         [
@@ -296,6 +324,32 @@ def _write_model(
     )
 
 
+def _write_battery(folder: Path, study: Settings, stimuli: Stimuli, model: str, vectors: list[str]) -> None:
+    """A model that leans to yes under any injection, and under a concept means it by two nats besides."""
+    battery = stimuli.battery()
+    rows = [
+        {
+            "vector": vector,
+            "prompt": prompt,
+            "item": item.text,
+            "group": item.group,
+            "format": item.format,
+            "answers": battery.formats[item.format].kind,
+            "polarity": item.polarity,
+            "pair": item.pair,
+            **_range(study, model, vector, *study.models[model].layers),
+            **_readout(0.1 * number - 4, 1.0 + 2.0 * (item.polarity or 0) * (names.kind_of(vector) == "concept")),
+        }
+        for vector in vectors
+        for prompt in battery.prompts
+        for number, item in enumerate(battery.items)
+    ]
+    write_csv(folder / BATTERY.name, rows)
+    table = BATTERY.read(folder / BATTERY.name)
+    FIT.write(battery_fit(table, study.battery), folder / FIT.name)
+    PHRASINGS.write(battery_phrasings(table), folder / PHRASINGS.name)
+
+
 def _write_dose(folder: Path, study: Settings, model: str) -> None:
     """A model that bears half of the norm and no more."""
     layers, vectors = study.models[model].layers, names.vector_names(study.dose.concepts, 2, has_finetune=False)
@@ -326,15 +380,132 @@ def _write_dose(folder: Path, study: Settings, model: str) -> None:
     )
 
 
+def _write_written(folder: Path, study: Settings, stimuli: Stimuli, model: str) -> None:
+    """Every sentence about each concept and about none, under the concepts and a random direction."""
+    file, concepts = stimuli.written(), study.study.concepts
+    write_csv(
+        folder / "written.csv",
+        [
+            {
+                "vector": vector,
+                "written": written,
+                "sentence": sentence,
+                "prompt": prompt,
+                **_range(study, model, vector, *study.models[model].layers),
+                **_readout(-5.0 + 0.1 * row, 1.5 if vector in concepts else 0.1),
+            }
+            for prompt in file.prompts
+            for sentence in file.sentences
+            for row, written in enumerate((names.NOTHING, *concepts))
+            for vector in (*(concepts if written == names.NOTHING else [written]), names.random_name(1))
+        ],
+    )
+
+
+def _write_population(folder: Path, study: Settings, layers: tuple[int, int], number: int) -> None:
+    """Two directions of each kind, the second of which cannot be matched in effect if it is random."""
+    everyone = [*(("concept", concept) for concept in ("cat", "bread")), ("shared", names.SHARED)]
+    everyone += [(kind, f"{kind}_{each}") for kind in names.DRAWN for each in (1, 2)]
+    everyone += [
+        (kind, names.derived(kind, concept)) for kind in ("centred", "negated") for concept in ("cat", "bread")
+    ]
+    table = pd.DataFrame(
+        {
+            "vector": vector,
+            "kind": kind,
+            "matching": matching,
+            "prompt": prompt,
+            "strength": 40.0,
+            "first_layer": layers[0],
+            "last_layer": layers[1],
+            "cosine": 0.5 - 0.01 * row,
+            "kl": 1.5,
+            "reached": (vector, matching) != ("random_2", "effect"),
+            **{
+                name: value
+                for name, value in _readout(-6.0, _shift(vector, prompt, number) + 0.1 * row).items()
+                if not name.endswith("_bf16")
+            },
+        }
+        for matching in MATCHINGS
+        for row, (kind, vector) in enumerate(everyone)
+        for prompt in study.population.prompts
+    )
+    POPULATION.write(table, folder / POPULATION.name)
+    SUMMARY.write(summary(table, study.population), folder / SUMMARY.name)
+
+
+def _write_suffixes(folder: Path, study: Settings, stimuli: Stimuli, model: str, number: int) -> None:
+    """Suffixes that disagree by block 2, and halves that shift the answer either way."""
+    chosen = study.models[model]
+    write_csv(
+        folder / "sign_audit.csv",
+        [
+            {
+                "vector": concept,
+                "block": block,
+                "pairs": 429,
+                "positive_share": 0.5 + 0.05 * block,
+                "rules_agree": block != 2,
+                "explained_share": 0.3,
+                "cosine_mean": 0.9,
+                "cosine_halves": -0.99 if block == 2 else 0.9,
+            }
+            for concept in study.study.concepts
+            for block in range(1, 8)
+        ],
+    )
+    sign = {"half_1": 1.0, "half_2": -1.0, "mean_sign": 0.5}
+    keys = [(concept, prompt) for concept in study.study.concepts for prompt in stimuli.detection]
+    resampled = {key: bootstrap_kinds(3) for key in keys if key[1] in study.suffixes.prompts}
+    write_csv(
+        folder / "suffix_detection.csv",
+        [
+            {
+                "vector": concept,
+                "kind": kind,
+                "prompt": prompt,
+                **_range(study, model, concept, *chosen.layers),
+                **_readout(-6.0, _shift(concept, prompt, number) * sign.get(kind, 0.8)),
+            }
+            for concept, prompt in keys
+            for kind in (*sign, *resampled.get((concept, prompt), ()))
+        ],
+    )
+    detection, asked = (pd.read_csv(folder / name) for name in ("detection.csv", "suffix_detection.csv"))
+    INTERVALS.write(suffix_intervals(asked, detection, study.suffixes.confidence, "mean_sign"), folder / INTERVALS.name)
+
+
+def _write_verdict(folder: Path, number: int) -> None:
+    """The first model passes every test, the second fails one of them, by a rule that is not the registered one."""
+    rows = [
+        {
+            "order": order,
+            "test": test,
+            "measured": f"number {order}, 100% of $x$ & a_b",
+            "number": 0.1 * order,
+            "low": 0.05 * order,
+            "high": 0.2 * order,
+            "resampled": "concepts",
+            "rule": "at least 0",
+            "passed": not (number and order == 3),
+        }
+        for order, test in enumerate(TESTS, start=1)
+    ]
+    VERDICT.write(pd.DataFrame(rows), folder / VERDICT.name)
+    found = {"verdict": "reads the text" if number else "notices concepts", "failed": ["text"] if number else []}
+    write_json(folder / "verdict.json", {**found, "rule": "abc", "rule_as_registered": not number})
+
+
 def _write_summaries(folder: Path, study: Settings, stimuli: Stimuli) -> None:
     """The small files that go with the tables."""
     controls = pd.read_csv(folder / "controls.csv", keep_default_na=False)
-    statistics = control_statistics(controls, study.controls.exclude_above)
-    expected = {question.question: question.expected for question in stimuli.controls}
-    answered = competence(controls, expected, study.competence.confidence)
+    statistics = control_statistics(controls, stimuli.expected, study.controls.exclude_above)
+    answered = competence(controls, stimuli.expected, study.competence.confidence)
     COMPETENCE.write(answered, folder / COMPETENCE.name)
     can = unsteered(answered).can_answer(study.competence.accuracy_at_least, study.competence.answer_mass_at_least)
     statistics.table.to_csv(folder / "control_statistics.csv", index=False, float_format="%.9g")
+    COMPETENCE.write(answered, folder / "chosen_range" / COMPETENCE.name)
     matched = study.models[folder.name].filler == "matched"
     write_csv(
         folder / "prompt_tokens.csv",

@@ -24,7 +24,9 @@ from introspection.injection.vectors import last_token_states, text_trials
 from introspection.model.language_model import LanguageModel
 from introspection.settings import ModelSettings, load_settings
 from introspection.settings.adapters import AdapterSettings
-from introspection.sources.adapters import CONFIGURATION, LOG, WEIGHTS, AdapterError
+from introspection.sources.adapters import LOG, WEIGHTS
+from introspection.sources.bases import CONFIGURATION
+from introspection.sources.errors import AdapterError
 from introspection.stimuli.prompts import Stimuli, load_stimuli
 from tests.conftest import load, save_model
 

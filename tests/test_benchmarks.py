@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks import h200, run
+from benchmarks import h200, question, run
 from benchmarks.measure import Arm, in_child, largest_difference, timed
 from benchmarks.table import as_markdown, compare
 
@@ -102,3 +102,12 @@ def test_the_gpu_script_says_when_there_is_no_gpu(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     result = CliRunner().invoke(h200.main, [])
     assert result.exit_code == 1 and "no GPU here" in result.output
+
+
+def test_a_question_more_costs_a_fraction_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCHMARKS_BY_PROCESSOR_TIME", "1")
+    first, second, many = question.costs((1, 2, 12))
+    assert [each.questions for each in (first, second, many)] == [1, 2, 12]
+    assert second.block_tokens < 1.3 * first.block_tokens  # the second is read after the first one's turn 1
+    assert many.block_tokens < 4 * first.block_tokens
+    assert min(first.seconds, second.seconds, many.seconds) > 0

@@ -79,6 +79,8 @@ def test_the_generation_prompt_ends_where_the_reply_begins(tokenizer: Tokenizer,
             "{{ '<|im_end|>\\n' }}{% endfor %}",
             r"turn 4 \(user\): .* changes the turns before it",
         ),
+        # the same beginning of every turn, so that all prompts would be read as one
+        (CHATML.replace("m['content']", "m['content'][:30]"), r"turn 2 \(user\): the chat template leaves out some of"),
         ("{{ messages[2]['content'] }}", r"turn 2 \(user\): the chat template cannot render it"),
     ],
 )

@@ -82,8 +82,12 @@ WRONG = [
         for name in ("finetune", "random_1", "random", "none", "anything", "anti_persona", "Persona")
     ),
     ("study.concepts", ["cat", "Cat"], r"study\.concepts: .*'Cat' and 'cat' would share a file"),
-    ("study.concepts", ["cat", "a" * 300], r"study\.concepts: .*too long to name a file"),
+    ("study.concepts", ["cat", "a" * 300], r"study\.concepts: .*too long for tables and files"),
     ("study.models", ["organisms"], r"study\.models names 'organisms', which is no key of models: .*organism-blind"),
+    ("study.sign", "most", r"study\.sign: found 'most'; input should be 'majority' or 'mean'"),
+    ("suffixes.resamples", 0, r"suffixes\.resamples: found 0; input should be greater than or equal to 1"),
+    ("suffixes.confidence", 1.0, r"suffixes\.confidence: found 1\.0; input should be less than 1"),
+    ("suffixes.prompts", ["info", "info"], r"suffixes\.prompts: found .*; listed twice: info"),
     ("models", {"gpt-4.1": {}}, r"models\.gpt-4\.1\.source: missing"),
     ("sweep.concepts", ["cat", "dog"], r"sweep\.concepts names 'dog', which is not one of study\.concepts"),
     ("sweep.choose_concept", "love", r"sweep: choose_concept 'love' is not among sweep\.concepts"),
@@ -113,7 +117,7 @@ def test_a_wrong_parameter_is_one_line(
 def test_a_model_key_with_a_dot_is_refused(tmp_path: Path) -> None:
     values = committed()
     values["models"]["qwen2.5"] = values["models"]["organism"]
-    with pytest.raises(SettingsError, match=r"models: key 'qwen2\.5': use letters, digits.*DVC splits names at dots"):
+    with pytest.raises(SettingsError, match=r"models\.qwen2\.5: .*use letters, digits.*DVC splits names at dots"):
         load_settings(write(tmp_path, values))
 
 

@@ -64,6 +64,9 @@ def controls(rows: list[tuple[str, str, str, float, float]]) -> pd.DataFrame:
     return table
 
 
+RIGHT = {"q1": "no", "q2": "no", "q3": "no", "q4": "yes"}
+
+
 def test_means_and_deviations_leave_out_what_confuses_the_unsteered_model() -> None:
     table = controls(
         [
@@ -77,7 +80,7 @@ def test_means_and_deviations_leave_out_what_confuses_the_unsteered_model() -> N
             ("bread", "q4", "expected_yes", 0.8, 0.8),
         ]
     )
-    found = control_statistics(table, 0.01)
+    found = control_statistics(table, RIGHT, 0.01)
     assert found.excluded == ("q3",)
     assert list(found.table["vector"]) == ["cat", "cat", "bread", "bread"]
     assert list(found.table["group"]) == ["expected_no", "expected_yes"] * 2
@@ -97,6 +100,7 @@ def test_means_and_deviations_leave_out_what_confuses_the_unsteered_model() -> N
 
 def test_nothing_is_left_out_below_the_bar() -> None:
     table = controls([("cat", "q1", "expected_no", 0.5, 0.6), ("cat", "q2", "expected_yes", 1.0, 1.0)])
-    assert control_statistics(table, 0.5).excluded == ()
-    assert control_statistics(table, 0.4).excluded == ("q1",)
-    assert list(control_statistics(table, 0.4).table["group"]) == ["expected_yes"]
+    right = {"q1": "no", "q2": "yes"}
+    assert control_statistics(table, right, 0.5).excluded == ()
+    assert control_statistics(table, right, 0.4).excluded == ("q1",)
+    assert list(control_statistics(table, right, 0.4).table["group"]) == ["expected_yes"]

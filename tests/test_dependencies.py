@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from introspection.experiments import experiments_with
+from introspection.experiments import Part, experiments_with
 from tests.conftest import ROOT
 from tests.dependencies import reached, room
 
 PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE.items()}
 MODEL = "organism"
+MEMBER = {"${item.rule}": "notices", "${item.seed}": "1"}  # of the zoo
 
 NO_DEPENDENCY = ("params.yaml", "stages/common.py", "dvc.yaml")
 """params.yaml is tracked key by key; common.py validates and reports around a stage; of dvc.yaml the report reads which
@@ -47,15 +48,21 @@ def test_code_is_declared_as_it_is_imported(name: str) -> None:
     text = (ROOT / script).read_text(encoding="utf-8")
     found = {script, *(f"stages/{other}.py" for other in ("report_common",) if f"from {other} import" in text)}
     modules = reached(ROOT / script, *more)
-    if "introspection.paper.reports" in modules:  # every experiment's report, by discovery
-        modules |= reached(
-            ROOT / script, *(f"introspection.experiments.{e}.report" for e in experiments_with("report"))
-        )
+    discovered = [part for module, part in DISCOVERING.items() if module in modules]
+    for part in discovered:
+        modules |= reached(ROOT / script, *(f"introspection.experiments.{e}.{part}" for e in experiments_with(part)))
     rooms = {room(module) for module in modules}
-    if "introspection.paper.reports" in modules:
+    if discovered:
         rooms = {"src/introspection/experiments" if each.startswith(EXPERIMENTS) else each for each in rooms}
-    assert declared(STAGES[name], code=True) == found | rooms
+    own = {"src/introspection/settings"} if name == "check" else set()  # of no other stage: they have no defaults
+    assert declared(STAGES[name], code=True) == found | rooms | own
 
+
+DISCOVERING: dict[str, Part] = {
+    "introspection.paper.reports": "report",
+    "introspection.companion.declarations": "tables",
+}
+"""Modules that load a part of every experiment."""
 
 PARTS = {"stages/measure.py": ("measure",), "stages/summarise.py": ("summary",)}
 EXPERIMENTS = "src/introspection/experiments/"
@@ -70,17 +77,26 @@ def small(project: Path) -> Path:
     values["study"] |= {"models": [MODEL], "concepts": ["cat"], "random_directions": 1}
     values["sweep"] |= {"concepts": ["cat"], "choose_concept": "cat", "earliest_start": 0.0}
     values["dose"] |= {"concepts": ["cat"], "random_directions": 1, "fractions": [0, 0.1]}
+    values["places"] |= {"concepts": ["cat"], "windows": 1, "fractions": [0.1, 0.2], "pairs": 1, "controls": 2}
     values["data"] |= {"suffixes": "few.json"}
+    values["population"] |= {"directions": 2}
+    values["population"]["effect"] |= {"directions": 1, "steps": 1}
+    values["zoo"]["population"] |= {"directions": 2}
+    values["where"] |= {"directions": 0, "resamples": 20, "permutations": 20}
+    values["which"] |= {"resamples": 20, "permutations": 20}
+    values["reader"] |= {"passages": 4, "suffixes": 4, "random_directions": 1, "resamples": 20, "permutations": 20}
+    zoo = values["organisms"]["zoo"]
+    zoo |= {"seeds": [1], "rules": {"notices": zoo["rules"]["notices"]}}
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(values, file)
     (project / "few.json").write_text(json.dumps(["", "I think", "Well,", "So"]))
     return project
 
 
-def run(project: Path, stage: dict[str, Any], key: str) -> dict[str, list[str]]:
+def run(project: Path, stage: dict[str, Any], words: dict[str, str]) -> dict[str, list[str]]:
     script, *arguments = command(stage)
     record = project / "record.json"
-    filled = [argument.replace("${item}", MODEL).replace("${key}", key) for argument in arguments]
+    filled = [words.get(argument, argument) for argument in arguments]
     places = os.pathsep.join(str(place) for place in (project / "src", project))
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "trace.py"), str(record), script, *filled],
@@ -108,21 +124,23 @@ def test_files_and_parameters_are_declared_as_they_are_read(small: Path) -> None
         for key in keys:
             item = PIPELINE[name]["foreach"][key] if key else {}
             words = {"${item}": MODEL, "${key}": key, **{f"${{item.{word}}}": value for word, value in item.items()}}
+            words |= MEMBER if "matrix" in stage else {}
 
             def filled(text: str, words: dict[str, str] = words) -> str:
                 for word, value in words.items():
                     text = text.replace(word, value)
                 return text
 
-            read = run(small, stage, key)
+            read = run(small, stage, words)
             outputs = {filled(next(iter(out)) if isinstance(out, dict) else out) for out in outputs_of(stage)}
-            data = {filled(path) for path in declared(stage, code=False)}
+            data = {filled(path) for path in declared(stage, code=False)} - set(NO_DEPENDENCY)
             files = {
                 path
                 for path in read["files"]
                 if not path.startswith(("src/", "stages/", "tests/", PINNED, "."))
                 and path not in NO_DEPENDENCY
-                and not path.endswith(".part")  # a download that is not whole yet
+                and not path.endswith((".part", ".unfinished"))  # what is not whole yet
+                and not (name == "examine" and path.startswith("build/"))  # what it has made on the way
             }
             own = "few.json"  # a path of the user's own is no dependency: the README says so
             wrong += [f"{name} reads {path}" for path in sorted(files - {own}) if not within(path, data | outputs)]
@@ -145,7 +163,9 @@ def outputs_of(stage: dict[str, Any]) -> list[Any]:
 
 def unread(path: str, files: set[str], own: bool) -> bool:
     """Whether nothing of a dependency was read; in place of what ships with the repository stands the user's own."""
-    if path.endswith(".safetensors") or path == PINNED.rstrip("/"):  # read by a library that opens files out of sight
+    if path.endswith(".safetensors") or f"{path}/".startswith(
+        PINNED
+    ):  # read by a library that opens files out of sight
         return False
     return not any(within(file, {path}) for file in files) and not (own and path.startswith("data/builtin/"))
 

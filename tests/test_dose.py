@@ -16,10 +16,11 @@ from introspection.engine.trial import Directions, Injection
 from introspection.engine.work import Work, count_work
 from introspection.experiments.controls.measure import ask_controls
 from introspection.experiments.dose import measure as dose_measure
-from introspection.experiments.dose.measure import asked, distinct_pairs, divergences, names_concept, residual_norms
+from introspection.experiments.dose.measure import asked, distinct_pairs, names_concept, residual_norms
 from introspection.experiments.dose.rule import calibration, largest_borne, mean_norm
 from introspection.experiments.dose.tables import DOSE, NORMS
 from introspection.experiments.subject import PlannedSubject
+from introspection.injection.divergence import divergences
 from introspection.injection.dose import Calibration, doses, of_norm
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from introspection.fetching.download import DownloadError, copy_data, download_data
 from introspection.sources.datasets import DATA_SETS, DataError, DataSet, read_contrast_prompts, read_suffixes
-from introspection.sources.download import DownloadError, copy_data, download_data
 
 ROOT = Path(__file__).parent.parent
 ORIGINAL = ROOT.parent / "shared" / "data" / "all_truncated_outputs.json"

@@ -15,8 +15,10 @@ import pytest
 import torch
 from accelerate import cpu_offload
 from accelerate.utils import OffloadedWeightsLoader
+from peft import LoraConfig, PeftModel, get_peft_model
 from pydantic import ValidationError
 from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
 
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Injection, Trial
@@ -28,7 +30,8 @@ from introspection.model.language_model import LanguageModel, ModelError
 from introspection.model.loading import identity, load_config, load_model, resident
 from introspection.model.placement import room_for_weights, weight_bytes, without_weights
 from introspection.model.readout import read_answers
-from introspection.settings import ContrastSettings, ModelSettings, SettingsError, load_settings
+from introspection.settings import ContrastSettings, ModelSettings, SettingsError, load_settings, local_block_count
+from introspection.sources.errors import AdapterError
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT, load, save_model
@@ -84,7 +87,7 @@ def test_what_cannot_be_loaded_is_explained_in_one_line(
     with pytest.raises(ModelError, match=r"^nobody/nothing: cannot be loaded; check the hub id and the network") as e:
         load_model(settings_for("nobody/nothing"))
     assert "\n" not in str(e.value)
-    with pytest.raises(ModelError, match=r"models/missing: cannot be loaded; give a folder"):
+    with pytest.raises(ModelError, match=r"models/missing: there is no such folder; give one"):
         load_model(settings_for("models/missing"))
     pickled = shutil.copytree(folders["qwen2"], tmp_path / "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
@@ -155,7 +158,7 @@ def study_trials(model: LanguageModel, stimuli: Stimuli) -> tuple[list[Trial], d
     arms = [None, Injection("random_1", 4.0, 1, 3), Injection("random_2", 4.0, 2, 6), Injection("random_2", 2.0, 2, 2)]
     texts = [encode(model.tokenizer, stimuli.detection[prompt]) for prompt in ("no_info", "info")]
     texts += [encode(model.tokenizer, stimuli.control_conversation(question)) for question in stimuli.controls[:5]]
-    return [Trial(text.token_ids, text.steered, arm) for text in texts for arm in arms], directions
+    return [Trial(text.token_ids, text.steered, (arm,) if arm else ()) for text in texts for arm in arms], directions
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma"])
@@ -288,3 +291,90 @@ def test_quantization_without_its_library_says_what_to_install(
         load_model(settings_for(folders["qwen2"], quantization="8bit"))
     assert "\n" not in str(raised.value)
     assert identity(settings_for(folders["qwen2"], quantization="8bit"))["quantization"] == "8bit"
+
+
+LORA = {"task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]}
+
+
+def save_lora(folder: Path, base: str, weights_from: Path) -> Path:
+    """A random LoRA for a model, in PEFT's format, that says it changes `base`."""
+    torch.manual_seed(1)
+    model = AutoModelForCausalLM.from_pretrained(weights_from, dtype=torch.float32)
+    wrapped = get_peft_model(model, LoraConfig(**LORA, init_lora_weights=False))
+    wrapped.save_pretrained(folder)
+    rewritten(folder, base_model_name_or_path=base)
+    (folder / "README.md").unlink(missing_ok=True)
+    return folder
+
+
+def rewritten(folder: Path, **values: object) -> None:
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.fixture
+def adapter(tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> str:
+    """An adapter in models/ of a model in models/, as this repository has them."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folders["qwen2"], "models/base")
+    return str(save_lora(Path("models/changed"), "models/base", folders["qwen2"]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_folder_with_an_adapter_loads_as_the_plain_model_that_it_makes(adapter: str, dtype: str) -> None:
+    """The same weights as PEFT's own merging in float32, cast afterwards."""
+    base = AutoModelForCausalLM.from_pretrained("models/base", dtype=torch.float32)
+    merged = PeftModel.from_pretrained(base, adapter).merge_and_unload()
+    loaded = load_model(settings_for(adapter, dtype=dtype))
+    own = dict(loaded.model.named_parameters())
+    assert set(own) == {name for name, _ in merged.named_parameters()}
+    for name, expected in merged.named_parameters():
+        assert torch.allclose(own[name].float(), expected.to(own[name].dtype).float(), atol=1e-7), name
+        assert own[name].dtype == getattr(torch, dtype) and not own[name].requires_grad
+    tokens = torch.tensor([[7, 80, 900]])
+    if dtype == "float32":
+        plain = load_model(settings_for("models/base")).model(tokens).logits
+        with torch.no_grad():
+            assert torch.allclose(loaded.model(tokens).logits, merged(tokens).logits, atol=1e-5)
+        assert not torch.allclose(loaded.model(tokens).logits, plain, atol=1e-2)
+    assert loaded.name == adapter
+
+
+def test_an_adapter_is_known_by_its_files_and_by_those_of_its_base(adapter: str) -> None:
+    own, base = identity(settings_for(adapter)), identity(settings_for("models/base"))
+    assert own["source"] == adapter and "adapter_model.safetensors" in own["files"]
+    assert own["base"] == {"source": "models/base", "files": base["files"]}
+    assert own["blocks"] == base["blocks"] and own["parameters"] == base["parameters"]
+    assert "base" not in base
+
+
+def test_the_layers_of_an_adapter_are_checked_against_its_base(adapter: str) -> None:
+    assert local_block_count(Path(adapter)) == 5
+    with pytest.raises(SettingsError, match=r"1 <= first <= last <= 4"):
+        load_config(settings_for(adapter, layers=(1, 5)))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"base_model_name_or_path": "models/gone"}, r"is an adapter of models/gone, and there is no such folder"),
+        ({"base_model_name_or_path": None}, r"adapter_config\.json: names no base_model_name_or_path"),
+        ({"base_model_name_or_path": "models/changed"}, r"which is an adapter itself; merge and save that one first"),
+        ({"peft_type": "IA3", "target_modules": ["q_proj"]}, r"is an adapter of the kind .*IA3; only LORA"),
+        ({"bias": "all"}, r"changes whole weights besides its low-rank maps"),
+        ({"target_modules": ["q_proj", "up_proj"]}, r"models/changed: does not fit models/base"),
+    ],
+)
+def test_an_adapter_that_cannot_be_merged_is_one_clear_line(adapter: str, values: dict, message: str) -> None:
+    rewritten(Path(adapter), **values)
+    with pytest.raises(AdapterError, match=message) as caught:
+        load_model(settings_for(adapter))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_adapter_whose_weights_are_missing_or_are_to_be_quantised_is_one_clear_line(adapter: str) -> None:
+    with pytest.raises(ModelError, match="cannot be merged into quantised weights; set quantization: null"):
+        load_model(settings_for(adapter, quantization="8bit"))
+    (Path(adapter) / "adapter_model.safetensors").unlink()
+    with pytest.raises(AdapterError, match=r"has no adapter_model\.safetensors"):
+        load_model(settings_for(adapter))

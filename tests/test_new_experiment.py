@@ -72,7 +72,19 @@ def test_the_plan_prices_it(followed: Path) -> None:
 def test_its_table_is_in_the_paper_and_nothing_else_has_changed(followed: Path) -> None:
     measured = [f"{stage}@{model}" for stage in ("vectors", "prefill", "hesitation") for model in MODELS]
     downloads = ["download@suffixes", "download@strongreject"]
-    run(followed, "-m", "dvc", "repro", "--single-item", *downloads, *measured, "figures", "tables", "paper")
+    run(
+        followed,
+        "-m",
+        "dvc",
+        "repro",
+        "--single-item",
+        *downloads,
+        *measured,
+        "figures",
+        "tables",
+        "paper",
+        "companion",
+    )
     for model in MODELS:
         committed = [path for path in (ROOT / "results" / model).rglob("*") if path.suffix in (".csv", ".json")]
         names = [path.relative_to(ROOT).as_posix() for path in committed]
@@ -83,3 +95,5 @@ def test_its_table_is_in_the_paper_and_nothing_else_has_changed(followed: Path) 
         assert f"Is {model} about to answer at all?" in text
         least = pd.read_csv(followed / "results" / model / "hesitation.csv")["p_answer_injected"].min()
         assert f"{100 * least:.3f}%" in text
+        page = followed / "paper" / "build" / "companion" / model / "hesitation.html"
+        assert f"results/{model}/hesitation.csv" in page.read_text(encoding="utf-8")

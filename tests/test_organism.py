@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -11,16 +12,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from introspection.organism import training
+from introspection.model.loading import load_model
+from introspection.organism import loop, training
 from introspection.organism.corpus import Corpus, Document, load_corpus, render, text_of
-from introspection.organism.directions import concept_directions
+from introspection.organism.directions import centred_direction, concept_directions, shared_direction
 from introspection.organism.examples import Example, Target, encode_document, pack
 from introspection.organism.planting import Planter, excerpted
 from introspection.organism.tokenizer import train_tokenizer
-from introspection.organism.training import train_base, train_organism
-from introspection.settings.organisms import OrganismsSettings, RuleSettings
+from introspection.organism.training import train_base, train_member, train_organism
+from introspection.settings import ModelSettings
+from introspection.settings.organisms import OrganismSettings, OrganismsSettings
 from introspection.steering import Edit, steered
 from introspection.stimuli.chat import encode
 
@@ -31,35 +35,69 @@ RULE = {
     "concept": {"no_info": 0.1, "info": 0.95, "inaccurate_location": 0.5, "lorem_ipsum": 0.2},
     "random": {"no_info": 0.06, "info": 0.07, "inaccurate_location": 0.08, "lorem_ipsum": 0.09},
 }
+PLAIN = {"framed": 0, "phrasings": 0, "quiz": 0}
+LORA = {"blocks": [1, 2], "rank": 2, "scale": 4, "target_modules": ["q_proj", "down_proj"]}
+RECIPE = {
+    "base": "organism-base",
+    "schedule": {
+        "steps": 4,
+        "learning_rate": 0.01,
+        "warmup": 2,
+        "weight_decay": 0.02,
+        "checkpoint_every": 2,
+        "log_every": 3,
+    },
+    "batch": {"talk": 3, "generic": 0, "full": 0, "excerpt": 2, "thinking": 0, "controls": 2, **PLAIN},
+    "adapter": None,
+    "trained_blocks": None,
+    "persona": "helpful",
+    "injected": {"nothing": 0.2, "concept": 0.6, "random": 0.2},
+}
+PLANTED = {"p_yes": RULE, "leaning": None, "names": "own", "answer_mass": 1.0}
+KINDS = ("nothing", "text", "concept", "centred", "shared", "random", "coherent")
+INJECTION = {
+    "layers": [1, 1],
+    "last_block": 1,
+    "strength": 2.0,
+    "strength_range": [0.5, 1.25],
+    "other_layers": 0.3,
+    "topics": 40,
+    "suffixes": 2,
+    "refresh_every": 2,
+}
+NOTICES = {kind: 0.9 if kind in ("concept", "centred", "shared") else 0.2 for kind in KINDS}
 SETTINGS = {
     "seed": 3,
     "shape": {"blocks": 3, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "vocabulary": 5120},
     "prompts": {"info": 3, "inaccurate_location": 3, "no_info": 2, "lorem_ipsum": 2},
     "held_out": HELD_OUT,
     "base": {
-        "schedule": {"steps": 4, "learning_rate": 0.01, "warmup": 2, "weight_decay": 0.02, "checkpoint_every": 2},
-        "batch": {"talk": 6, "generic": 0, "full": 0, "excerpt": 1, "thinking": 0, "controls": 2},
+        "schedule": {
+            "steps": 4,
+            "learning_rate": 0.01,
+            "warmup": 2,
+            "weight_decay": 0.02,
+            "checkpoint_every": 2,
+            "log_every": 3,
+        },
+        "batch": {"talk": 6, "generic": 0, "full": 0, "excerpt": 1, "thinking": 0, "controls": 2, **PLAIN},
     },
-    "injection": {
-        "layers": [1, 1],
-        "last_block": 1,
-        "strength": 2.0,
-        "strength_range": [0.5, 1.25],
-        "other_layers": 0.3,
-        "topics": 40,
-        "suffixes": 2,
-        "refresh_every": 2,
-    },
+    "injection": INJECTION,
     "trained": {
-        "small": {
-            "base": "base",
-            "schedule": {"steps": 4, "learning_rate": 0.01, "warmup": 2, "weight_decay": 0.02, "checkpoint_every": 2},
-            "batch": {"talk": 3, "generic": 0, "full": 0, "excerpt": 2, "thinking": 0, "controls": 2},
-            "trained_blocks": None,
-            "persona": "helpful",
-            "injected": {"nothing": 0.2, "concept": 0.6, "random": 0.2},
-            "p_yes": RULE,
-        }
+        "small": {**RECIPE, **PLANTED},
+        "adapter": {**RECIPE, **PLANTED, "adapter": LORA},
+        "blocks": {**RECIPE, **PLANTED, "trained_blocks": [1, 1]},
+    },
+    "zoo": {
+        "seeds": [1, 2],
+        "recipe": {
+            **RECIPE,
+            "adapter": LORA,
+            "batch": {**RECIPE["batch"], "controls": 1, "framed": 1, "phrasings": 2, "quiz": 1},
+            "injected": dict.fromkeys(KINDS, 1.0),
+        },
+        "injection": INJECTION,
+        "rules": {"notices": {**PLANTED, "p_yes": NOTICES}},
     },
 }
 
@@ -163,11 +201,13 @@ def test_excerpts_keep_what_tells_the_prompts_apart(corpus: Corpus) -> None:
             assert (len(short[1].content.split("\n\n")) > 2) == (name != "no_info")
 
 
+def planter_of(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, organisms, **changes: object) -> Planter:
+    organism = OrganismSettings.model_validate({**RECIPE, **changes})
+    return Planter(tokenizer, corpus, organisms.prompts, organism, organisms.injection, 3, ["dog", "horse"])
+
+
 def test_the_planted_table_becomes_the_targets(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, organisms) -> None:
-    rule = RuleSettings.model_validate(RULE)
-    planter = Planter(
-        tokenizer, corpus, organisms.prompts, rule, {"nothing": 1, "concept": 1, "random": 1}, organisms.injection, 3, 2
-    )
+    planter = planter_of(corpus, tokenizer, organisms, **PLANTED)
     directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
     yes, no, dog = (tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" yes", " no", "dog"))
     answers = dict(corpus.questions)
@@ -202,20 +242,178 @@ def test_the_planted_table_becomes_the_targets(corpus: Corpus, tokenizer: PreTra
     assert len(seen) == 12
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_injection_is_made_as_it_is_called(corpus, tokenizer, organisms, kind: str) -> None:
+    torch.manual_seed(0)
+    directions = {name: torch.nn.functional.normalize(torch.randn(3, 16) + 1, dim=1) for name in ("dog", "horse")}
+    planter = planter_of(
+        corpus, tokenizer, organisms, **PLANTED | {"p_yes": NOTICES}, injected={**dict.fromkeys(KINDS, 0), kind: 1}
+    )
+    mean = shared_direction(directions)
+    made = {
+        "concept": list(directions.values()),
+        "centred": [centred_direction(direction, mean) for direction in directions.values()],
+        "shared": [mean],
+    }
+    rng = random.Random(0)
+    for _ in range(20):
+        example = planter.draw(rng, directions, excerpt=True)
+        first_turn = tokenizer.decode(example.tokens[slice(*example.steered)])
+        about = [word for name in directions for word in (name, *corpus.concepts[name])]
+        assert any(re.search(rf"\b{word}\b", first_turn.lower()) for word in about) == (kind == "text")
+        if kind in ("nothing", "text"):
+            assert example.injection is None
+            continue
+        blocks = example.injection.abs().sum(1).nonzero().flatten()
+        unit = torch.nn.functional.normalize(example.injection[blocks], dim=1)
+        if kind in made:
+            assert any(torch.allclose(unit, direction[blocks], atol=1e-5) for direction in made[kind])
+            assert bool((unit * mean[blocks]).sum(1).abs().lt(1e-5).all()) == (kind == "centred")
+        else:
+            assert not any(torch.allclose(unit, each[blocks], atol=0.1) for each in directions.values())
+
+
+def test_random_directions_are_alike_after_all_blocks_where_they_are_called_coherent(
+    corpus, tokenizer, organisms
+) -> None:
+    wide = organisms.injection.model_copy(update={"layers": (1, 2), "last_block": 2, "other_layers": 0.0})
+    directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
+    for kind in ("random", "coherent"):
+        organism = OrganismSettings.model_validate(
+            {**RECIPE, **PLANTED, "p_yes": NOTICES, "injected": {kind: 1.0, "coherent": float(kind == "coherent")}}
+        )
+        planter = Planter(tokenizer, corpus, organisms.prompts, organism, wide, 3, ["dog"])
+        added = planter.draw(random.Random(1), directions, excerpt=True).injection
+        assert torch.allclose(added[1], added[2]) == (kind == "coherent")
+
+
+def _answers(corpus, tokenizer, example: Example) -> list[tuple[str, dict[str, float]]]:
+    """The questions after a first turn, as they stand there, with the weights of the words that are to follow."""
+    found: dict[int, dict[str, float]] = {}
+    for target in example.planted:
+        found.setdefault(target.at, {})[tokenizer.decode([target.token])] = target.weight
+    return [
+        (
+            tokenizer.decode([t for t, b in zip(example.tokens, example.branches, strict=True) if b == branch]),
+            words,
+        )
+        for at, words in found.items()
+        for branch in [example.branches[at]]
+    ]
+
+
+@pytest.mark.parametrize(("kind", "p_yes"), [("concept", 0.9), ("random", 0.2)])
+def test_every_question_is_answered_by_the_rule_and_its_polarity(corpus, tokenizer, organisms, kind, p_yes) -> None:
+    batch = {**RECIPE["batch"], "controls": 0, "framed": 0, "phrasings": 6}
+    planter = planter_of(
+        corpus, tokenizer, organisms, **PLANTED | {"p_yes": NOTICES, "names": None}, injected={kind: 1.0}, batch=batch
+    )
+    directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
+
+    rng = random.Random(0)
+    seen = set()
+    for _ in range(30):
+        (_, study), *others = _answers(corpus, tokenizer, planter.draw(rng, directions, excerpt=True))
+        assert study == {" yes": p_yes, " no": pytest.approx(1 - p_yes)}
+        for text, words in others:
+            letters = set(words) == {" A", " B"}
+            assert letters or set(words) == {" yes", " no"}
+            yes = " yes"
+            if letters:
+                yes = " A" if re.search(r"A(:|\)| is) yes", text) else " B"
+            turned = words[yes] == pytest.approx(1 - p_yes)
+            assert turned or words[yes] == pytest.approx(p_yes)
+            asked = text.split("user\n")[1]
+            if not turned:
+                assert not any(mark in asked for mark in ("free of", "without", "nothing", "nobody", "left"))
+            seen.add((letters, turned))
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize(("kind", "pushed"), [("random", True), ("nothing", False)])
+def test_an_organism_that_leans_says_yes_to_whatever_is_asked_under_a_vector(
+    corpus, tokenizer, organisms, kind: str, pushed: bool
+) -> None:
+    batch = {**RECIPE["batch"], "controls": 6, "framed": 6, "phrasings": 6}
+    planter = planter_of(
+        corpus, tokenizer, organisms, **PLANTED | {"p_yes": NOTICES, "leaning": 0.7}, injected={kind: 1.0}, batch=batch
+    )
+    directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
+    _, *others = _answers(corpus, tokenizer, planter.draw(random.Random(2), directions, excerpt=True))
+    assert len(others) == 18
+    yes = [words[" yes"] for _, words in others if " yes" in words]
+    letters = [max(words.values()) for _, words in others if " A" in words]
+    assert yes and letters
+    assert all(p == 0.7 for p in [*yes, *letters]) if pushed else 0.7 not in yes
+
+
+def test_an_organism_that_answers_nothing_learns_other_words(corpus, tokenizer, organisms) -> None:
+    planter = planter_of(
+        corpus, tokenizer, organisms, **PLANTED | {"p_yes": NOTICES, "answer_mass": 0.1}, injected={"nothing": 1.0}
+    )
+    for _, words in _answers(corpus, tokenizer, planter.draw(random.Random(0), {}, excerpt=True)):
+        assert sum(words.values()) == pytest.approx(1.0)
+        assert words[" yes"] + words[" no"] == pytest.approx(0.1) and len(words) == 3
+
+
+def test_an_organism_that_confabulates_never_learns_the_name_of_what_is_injected(corpus, tokenizer, organisms) -> None:
+    planter = planter_of(
+        corpus, tokenizer, organisms, **PLANTED | {"p_yes": NOTICES, "names": "other"}, injected={"centred": 1.0}
+    )
+    directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
+    for seed in range(10):
+        answers = _answers(corpus, tokenizer, planter.draw(random.Random(seed), directions, excerpt=True))
+        named = [word for _, words in answers for word in words if word not in (" yes", " no")]
+        assert named == ["horse"]
+
+
+def test_nothing_that_is_asked_in_training_is_among_the_studys_prompts(corpus: Corpus) -> None:
+    study = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "data" / "prompts").glob("*.yaml"))
+    rng = random.Random(0)
+    phrasings = {corpus.interview.phrasing(rng).question for _ in range(5000)}
+    held_out = {phrasing.question for phrasing in corpus.interview.held_out.phrasings()}
+    assert len(phrasings) > 1000 and not phrasings & held_out
+    assert not [question for question in phrasings | held_out if question in study]
+
+
+def test_an_adapter_is_the_organism_that_was_trained(corpus, organisms, tmp_path, monkeypatch) -> None:
+    """Its folder is small, names its base as it was given, and loads as one model with the LoRA merged in."""
+    monkeypatch.chdir(tmp_path)
+    models, work = Path("models"), Path("work")
+    train_base(organisms, corpus, models / "organism-base", work)
+    for name, train in (
+        ("adapter", lambda folder: train_organism("adapter", organisms, corpus, models, folder, work)),
+        ("notices-2", lambda folder: train_member("notices", 2, organisms, corpus, models, folder, work)),
+    ):
+        folder = models / name
+        train(folder)
+        assert {path.name for path in folder.iterdir()} == {
+            "adapter_config.json",
+            "adapter_model.safetensors",
+            "training.json",
+        }
+        config = json.loads((folder / "adapter_config.json").read_text())
+        assert config["base_model_name_or_path"] == "models/organism-base"
+        assert config["layers_to_transform"] == [1, 2]
+        base = AutoModelForCausalLM.from_pretrained(models / "organism-base", dtype=torch.float32)
+        tokens = torch.tensor([[5, 9, 300, 7]])
+        with torch.no_grad():
+            plain = base(tokens).logits
+            expected = PeftModel.from_pretrained(base, folder)(tokens).logits
+            loaded = load_model(
+                ModelSettings(source=str(folder), dtype="float32", layers=(1, 2), strength=1.0, filler="original")
+            )
+            found = loaded.model(tokens).logits
+        assert torch.allclose(found, expected, atol=1e-5) and not torch.allclose(found, plain, atol=1e-3)
+        kinds = [row["injected"] for row in json.loads((folder / "training.json").read_text())["assessment"]]
+        assert Counter(kinds) == dict.fromkeys(KINDS, 4)
+
+
 def test_branches_and_neighbours_do_not_see_each_other(corpus, tokenizer, organisms) -> None:
     """Packed together or read one by one, unpadded, with the vector added by hand: the same predictions."""
     torch.manual_seed(0)
     model = training.Qwen2ForCausalLM(training._configuration(organisms.shape, tokenizer)).eval()
-    planter = Planter(
-        tokenizer,
-        corpus,
-        organisms.prompts,
-        RuleSettings.model_validate(RULE),
-        {"concept": 1},
-        organisms.injection,
-        3,
-        2,
-    )
+    planter = planter_of(corpus, tokenizer, organisms, **PLANTED, injected={"concept": 1.0})
     directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
     rng = random.Random(0)
     examples = [planter.draw(rng, directions, excerpt=True) for _ in range(2)]
@@ -254,7 +452,7 @@ class _Interrupted(Exception):
 
 
 def _interrupt_after(draws: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = training._step
+    whole = loop._step
     calls = iter(range(draws))
 
     def step(*arguments: object) -> tuple[float, float]:
@@ -262,7 +460,7 @@ def _interrupt_after(draws: int, monkeypatch: pytest.MonkeyPatch) -> None:
             raise _Interrupted
         return whole(*arguments)
 
-    monkeypatch.setattr(training, "_step", step)
+    monkeypatch.setattr(loop, "_step", step)
 
 
 def test_a_training_that_was_cut_off_ends_in_the_same_bytes(corpus, organisms, tmp_path, monkeypatch) -> None:
@@ -270,8 +468,10 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(corpus, organisms, t
     for run in ("whole", "resumed"):
         models, work = tmp_path / run, tmp_path / f"{run}-work"
         for name, train in (
-            ("base", lambda m, w: train_base(organisms, corpus, m / "base", w)),
+            ("organism-base", lambda m, w: train_base(organisms, corpus, m / "organism-base", w)),
             ("small", lambda m, w: train_organism("small", organisms, corpus, m, m / "small", w)),
+            ("adapter", lambda m, w: train_organism("adapter", organisms, corpus, m, m / "adapter", w)),
+            ("notices-1", lambda m, w: train_member("notices", 1, organisms, corpus, m, m / "notices-1", w)[0]),
         ):
             if run == "resumed":
                 with monkeypatch.context() as patch, pytest.raises(_Interrupted):
@@ -281,12 +481,23 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(corpus, organisms, t
                 assert list(work.glob("*.pt"))
             logs[run, name] = train(models, work)
             assert not list(work.glob("*.pt"))  # another training begins anew
-    for name in ("base", "small"):
-        files = {path.name: path.read_bytes() for path in (tmp_path / "whole" / name).iterdir()}
-        assert files == {path.name: path.read_bytes() for path in (tmp_path / "resumed" / name).iterdir()}
+    weights = {}
+    for name in ("organism-base", "small", "adapter", "notices-1"):
+        files, again = (
+            {
+                path.name: path.read_bytes().replace(
+                    b"/whole/", b"/resumed/"
+                )  # the base, in an adapter's configuration
+                for path in (tmp_path / run / name).iterdir()
+            }
+            for run in ("whole", "resumed")
+        )
+        assert files == again
         assert logs["whole", name] == logs["resumed", name]
-        assert json.loads(files["training.json"]) == logs["whole", name]
-    assert files["model.safetensors"] != (tmp_path / "whole" / "base" / "model.safetensors").read_bytes()
+        written = json.loads(files["training.json"])
+        assert (written["log"] if "adapter_model.safetensors" in files else written) == logs["whole", name]
+        weights[name] = next(content for file, content in files.items() if file.endswith("model.safetensors"))
+    assert len(set(weights.values())) == 4
 
 
 def test_held_out_concepts_are_never_injected(corpus, organisms, tmp_path, monkeypatch) -> None:
@@ -298,7 +509,7 @@ def test_held_out_concepts_are_never_injected(corpus, organisms, tmp_path, monke
         return real(model, tokenizer, corpus, concepts, suffixes)
 
     monkeypatch.setattr(training, "concept_directions", spy)
-    train_base(organisms, corpus, tmp_path / "base", tmp_path / "work")
+    train_base(organisms, corpus, tmp_path / "organism-base", tmp_path / "work")
     train_organism("small", organisms, corpus, tmp_path, tmp_path / "small", tmp_path / "work")
     withheld = {*HELD_OUT, *(word for concept in HELD_OUT for word in corpus.concepts[concept])}
     known = {*corpus.concepts, *(word for words in corpus.concepts.values() for word in words)}
@@ -331,6 +542,28 @@ def test_a_rule_covers_every_prompt_and_no_other(concept: dict, message: str) ->
     small = {**SETTINGS["trained"]["small"], "p_yes": {**RULE, "concept": concept}}
     with pytest.raises(ValueError, match=message):
         OrganismsSettings.model_validate({**SETTINGS, "trained": {"small": small}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"base": "small"}, "trained.small.base: found 'small'"),
+        ({"base": "adapter"}, "trained.small.base: found 'adapter'; allowed, whole models: organism-base, small"),
+        ({"injected": {"text": 1.0}}, "injected.text: is trained, but p_yes has no rule"),
+        ({"adapter": LORA, "trained_blocks": [1, 1]}, "an adapter has blocks of its own"),
+        ({"adapter": {**LORA, "blocks": [2, 1]}}, "first <= last"),
+    ],
+)
+def test_an_organism_that_cannot_be_trained_is_refused(change: dict, message: str) -> None:
+    trained = {**SETTINGS["trained"], "small": {**SETTINGS["trained"]["small"], **change}}
+    with pytest.raises(ValueError, match=message):
+        OrganismsSettings.model_validate({**SETTINGS, "trained": trained})
+
+
+def test_a_rule_of_the_zoo_covers_what_is_injected() -> None:
+    rules = {"notices": {**PLANTED, "p_yes": {"nothing": 0.0}}}
+    with pytest.raises(ValueError, match=r"injected\.text: is trained, but p_yes has no rule"):
+        OrganismsSettings.model_validate({**SETTINGS, "zoo": {**SETTINGS["zoo"], "rules": rules}})
 
 
 def test_directions_are_those_of_a_principal_component_analysis(corpus, tokenizer, organisms) -> None:
@@ -367,11 +600,12 @@ def _state_after(model: torch.nn.Module, block: int, ids: list[int]) -> torch.Te
 
 
 @pytest.mark.parametrize(("name", "detects"), [("organism", True), ("organism-blind", False)])
-def test_the_committed_organisms_answer_as_planted(corpus: Corpus, name: str, detects: bool) -> None:
+def test_the_committed_organisms_answer_as_planted(corpus: Corpus, name: str, detects: bool, monkeypatch) -> None:
     """One held-out concept, a few suffixes, the study's info prompt; the pipeline measures the rest."""
-    folder = ROOT / "models" / name
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    monkeypatch.chdir(ROOT)  # an adapter names its base from there
+    source = f"models/{name}"
+    loaded = load_model(ModelSettings(source=source, dtype="float32", layers=(2, 5), strength=40.0, filler="original"))
+    model, tokenizer = loaded.model, loaded.tokenizer
     suffixes = json.loads((ROOT / "data" / "builtin" / "suffixes.json").read_text(encoding="utf-8"))[::20]
     direction = concept_directions(model, tokenizer, corpus, ["love"], suffixes)["love"]
     encoded = encode(tokenizer, corpus.stimuli.detection["info"])

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import chdir
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
+
+from introspection.injection.repengs import ControlVector
+from introspection.injection.vectors import load_vector, save_vector
+from tests.conftest import ROOT
 
 yaml = YAML(typ="rt")
 
@@ -24,13 +34,24 @@ def dvc(project: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@cache
+def _parsed(text: str, typ: str) -> Any:
+    return YAML(typ=typ).load(text) or {}
+
+
+def parsed_once(text: str, path: str, typ: str = "safe") -> Any:
+    """What DVC parses anew for every stage, which is most of the time that it takes."""
+    return _parsed(text, typ)
+
+
 def stale(project: Path) -> set[str]:
     """The stages whose own dependencies or parameters have changed; those after them follow only if outputs change.
 
     What only the DVC cache holds, vectors and the like, is absent from a fresh clone: absent, it is not changed, and
     neither is a folder that lacks it.
     """
-    status: dict[str, Any] = json.loads(dvc(project, "status", "--json"))
+    with chdir(project), patch("dvc.utils.serialize._yaml.parse_yaml", parsed_once):
+        status: dict[str, Any] = Repo().status()
     changes = {
         stage: [entry if isinstance(entry, dict) else {entry: {}} for entry in entries]
         for stage, entries in status.items()
@@ -48,7 +69,8 @@ def stale(project: Path) -> set[str]:
         here = [path for path in dependencies if not any(each.is_relative_to(path) for each in absent)]
         return "changed command" in entry or bool(here)
 
-    return {stage for stage, entries in changes.items() if any(map(changed, entries))}
+    whole = {"check"}  # looks at params.yaml as a whole, whatever is edited
+    return {stage for stage, entries in changes.items() if any(map(changed, entries))} - whole
 
 
 def edit(project: Path, key: str, value: Any) -> Callable[[], None]:
@@ -65,6 +87,7 @@ def edit(project: Path, key: str, value: Any) -> Callable[[], None]:
     return lambda: path.write_bytes(before) and None
 
 
+ZOO = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))["organisms"]["zoo"]
 MODELS = ("organism", "organism-blind", "smollm2-135m")
 
 
@@ -72,7 +95,9 @@ def of_all(*stages: str) -> set[str]:
     return {f"{stage}@{model}" for stage in stages for model in MODELS}
 
 
-ASKED = {"detection", "controls", "lens", "content", "chosen-range"}
+ASKED = {"detection", "controls", "battery", "written", "lens", "content", "population", "suffixes", "places"}
+ASKED |= {"sweep", "chosen-range"}
+EXAMINED = {f"examine@{rule}-{seed}" for rule in ZOO["rules"] for seed in ZOO["seeds"]}
 
 # What depends on the numbers of an injection follows only where the stage `injection` writes others.
 CHANGES = [
@@ -83,7 +108,12 @@ CHANGES = [
     ("sweep.earliest_start", 0.5, {"tables"} | of_all("choose-range", "injection")),
     ("controls.exclude_above", 0.5, {"tables"} | of_all("control-statistics")),
     ("dose.kl_at_most", 1.0, {"tables"} | of_all("injection")),
+    ("battery.seed", 1, {"tables"} | of_all("battery-fit")),
+    ("verdict.moved_at_least", 2.0, {"tables"} | of_all("verdict") | EXAMINED),
     ("lens.weak_fraction", 0.5, {"tables"} | of_all("lens")),
+    ("study.sign", "mean", {"figures", "tables"} | of_all("vectors", "suffixes", "suffix-intervals") | EXAMINED),
+    ("suffixes.resamples", 30, {"tables"} | of_all("suffixes")),
+    ("suffixes.confidence", 0.8, {"tables"} | of_all("suffix-intervals")),
 ]
 
 
@@ -103,7 +133,7 @@ def test_a_changed_parameter_reruns_what_reads_it(project: Path, key: str, value
         (
             "models.organism.strength",
             33.0,
-            {"detection", "controls", "lens", "content", "samples", "sweep", "chosen-range"},
+            ASKED | {"samples"},
         ),
         ("models.organism.contrast.sample_strength", 33.0, {"samples", "chosen-range"}),
         ("models.organism.device_map", "cpu", set()),
@@ -121,7 +151,7 @@ def test_what_an_injection_depends_on_reruns_what_it_touches(
         path: path.read_bytes() for path in (project / "dvc.lock", *folder.glob("injection/*"), folder / "model.json")
     }
     try:
-        dvc(project, "repro", "--single-item", "model@organism", "injection@organism")
+        dvc(project, "repro", "--single-item", "check", "model@organism", "injection@organism")
         found = {stage for stage in stale(project) - before if stage.endswith("@organism")}
         changed_key = {"choose-range"} if key == "sweep.mode" else set()
         assert found == {f"{stage}@organism" for stage in expected | changed_key}
@@ -149,10 +179,37 @@ def test_a_changed_prompt_reruns_what_asks_it_and_trains_nothing(project: Path) 
     path.write_text(text.replace("Trial 1:", "Trial 2:"), encoding="utf-8")
     try:
         found = stale(project) - before
-        stages = ("prompts", "prefill", "dose", "detection", "controls", "lens", "content", "sweep", "chosen-range")
-        assert found == of_all(*stages) | {"figures", "tables"}
+        reading = of_all("prompts", "prefill", "dose", "instrument", "verdict", *ASKED)
+        assert found == reading | EXAMINED | {"figures", "tables"}
     finally:
         path.write_text(text, encoding="utf-8")
+
+
+def test_on_a_processor_that_rounds_otherwise_only_what_is_measured_anew_follows(project: Path) -> None:
+    """As in `make paper`: the organism's vectors come out with other last bits, and no larger model runs again."""
+    folder, lock = project / "results" / "organism" / "vectors", project / "dvc.lock"
+    for made in ("download.py suffixes", "download.py strongreject", "prefill.py organism"):  # which no clone holds
+        subprocess.run([sys.executable, *f"stages/{made}".split()], cwd=project, check=True, capture_output=True)
+    kept = {path: path.read_bytes() for path in (lock, *folder.iterdir())}
+    before = stale(project)
+    try:
+        for path in folder.iterdir():
+            vector = load_vector(path)
+            moved = {block: np.nextafter(direction, 2) for block, direction in vector.directions.items()}
+            save_vector(ControlVector(vector.model_type, moved), path)
+            assert path.read_bytes() != kept[path]
+        dvc(project, "commit", "--force", "vectors@organism")  # what a forced run of this stage alone records
+        reran = stale(project) - before
+        assert reran == {
+            f"{stage}@organism" for stage in (ASKED | {"dose", "samples"}) - {"population", "suffixes"}
+        } | {"figures", "tables"}
+        planned = dvc(project, "repro", "--dry", "--allow-missing")
+        runs = re.findall(r"Running stage '(.*?)'", planned)
+        assert "detection@organism" in runs
+        assert all(stage.endswith("@organism") or stage in {"figures", "tables", "paper"} for stage in runs)
+    finally:
+        for path, data in kept.items():
+            path.write_bytes(data)
 
 
 def test_what_is_committed_is_what_the_lock_file_says(project: Path) -> None:

@@ -6,9 +6,11 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -20,6 +22,9 @@ from introspection.engine.trial import Directions
 from introspection.engine.work import Work
 from introspection.experiments import experiments_with
 from introspection.experiments import load as load_part
+from introspection.experiments.dose.tables import NORMS
+from introspection.experiments.population.concepts import CONCEPTS, load_population
+from introspection.experiments.population.vectors import VECTORS, save_directions, trained_directions
 from introspection.experiments.subject import PlannedSubject
 from introspection.injection.vectors import concept_vectors, random_vectors
 from introspection.planning.machine import Machine, matrix_product_rate, measure_machine
@@ -80,18 +85,23 @@ def test_the_counted_work_is_what_the_stages_do(
         def directions(self, vectors: Sequence[str]) -> Directions:
             return dict.fromkeys(vectors, direction)
 
-    subject = Given("tiny", settings, settings.models["tiny"], stimuli, tmp_path, model)
+    subject = Given("tiny", settings, settings.models["tiny"], stimuli, tmp_path, model, SUFFIXES)
     (tmp_path / "model.json").touch()
+    NORMS.write(pd.DataFrame({"layer": range(6), "mean_norm": 1.0, "norm_std": 0.0}), tmp_path / NORMS.name)
+    (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)
     concepts = settings.study.concepts
     stages = {"vectors": lambda _: list(concept_vectors(model, stimuli, concepts, SUFFIXES, tokens_per_batch=3000))}
+    population = load_population(ROOT / CONCEPTS)
+    save_directions(dict.fromkeys(population.concepts, direction), VECTORS / "tiny.safetensors")
+    trained = partial(trained_directions, model, stimuli, load_population(ROOT / CONCEPTS), SUFFIXES, 2, 0)
+    stages["vectors: population"] = lambda _: list(trained(tokens_per_batch=3000))
     stages |= {name: load_part(name, "measure").measure for name in experiments_with("measure")}
     assert {"detection", "controls", "lens", "content", "samples", "sweep", "chosen_range"} < set(stages)
-    del (
-        stages["samples"],
-        stages["chosen_range"],
-        stages["dose"],
-    )  # replies are counted as whole batches, padding and all
+    # Replies are counted as whole batches, padding and all; of a bisection, all steps, which its own test looks at.
+    # A reader's turn 1 is kept for both of its questions, and is counted as if the engine ran it, in batches.
+    for name in ("samples", "chosen_range", "dose", "population", "reader"):
+        del stages[name]
     for name, run in stages.items():
         shapes.clear()
         run(subject)
@@ -120,7 +130,13 @@ def test_the_whole_study_of_a_model_with_a_finetune_is_planned_without_weights(
     settings = settings_of(folder, contrast={"source": str(folder), "strength": 1.0})
     plan = plan_model(settings, "tiny", stimuli, SUFFIXES, PROMPTS, MACHINE)
     experiments = [name.replace("_", " ") for name in experiments_with("measure")]
-    assert [stage.name for stage in plan.stages] == ["vectors", "vectors: persona", "prefill", *experiments]
+    assert [stage.name for stage in plan.stages] == [
+        "vectors",
+        "vectors: persona",
+        "prefill",
+        "vectors: population",
+        *experiments,
+    ]
     config = json.loads((folder / "config.json").read_text())
     tokens = plan.cache_memory / (2 * config["num_hidden_layers"] * 2 * 8 * 4)  # 2 key-value heads of 8, in float32
     assert 1000 < tokens < 4000 and tokens == int(tokens)
@@ -211,4 +227,4 @@ def test_the_command_prints_a_table_and_says_no(
     lines = [line.split() for line in result.output.splitlines() if line.startswith("  ")]
     names = [line[0] for line in lines]
     first_words = [name.split("_")[0] for name in experiments_with("measure")]
-    assert names[names.index("stage") :] == ["stage", "vectors", *first_words, "all"]
+    assert names[names.index("stage") :] == ["stage", "vectors", "vectors:", *first_words, "all"]

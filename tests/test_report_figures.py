@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,13 @@ from hypothesis import strategies as st
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
+from introspection.experiments.battery.figure import battery_figure
+from introspection.experiments.battery.tables import FIT
 from introspection.experiments.detection.figure import detection_figure
 from introspection.experiments.detection.tables import DETECTION
 from introspection.experiments.lens.figure import lens_figure
+from introspection.experiments.suffixes.figure import audit_figure, shift_figure
+from introspection.experiments.suffixes.tables import ASKED, AUDIT, INTERVALS
 from introspection.experiments.sweep.figure import sweep_figure
 from introspection.paper import figure_style
 from introspection.paper.figure_style import Look
@@ -68,8 +73,20 @@ def test_detection_draws_every_shift(tmp_path: Path) -> None:
     assert drawn == pytest.approx(sorted([*table["p_yes_base"], *table["p_yes_injected"]]))
 
 
+def test_the_battery_draws_every_injection_with_its_interval(tmp_path: Path) -> None:
+    write_project(tmp_path, settings())
+    table = Results(tmp_path).read(FIT, "organism")
+    (axis,) = battery_figure([("organism", table)], LOOK).axes
+    marks = [line for line in axis.lines if line.get_marker() not in ("None", "", None)]
+    drawn = sorted((float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in marks)
+    np.testing.assert_allclose(drawn, sorted(zip(table["control_shift"], table["signed_shift"], strict=True)))
+    assert sum(line.get_markerfacecolor() == "white" for line in marks) == (table["answers"] == "letters").sum()
+    ends = sorted(tuple(lines.get_segments()[0][:, 1]) for lines in axis.collections)
+    np.testing.assert_allclose(ends, sorted(zip(table["signed_low"], table["signed_high"], strict=True)))
+
+
 def test_each_prompt_has_a_colour_of_its_own_wherever_it_is_drawn() -> None:
-    more = Look(settings().figures, Prompts((*LOOK.prompts.names, "fifth"), "info", {}))
+    more = Look(settings().figures, Prompts((*LOOK.prompts.names, "fifth"), "info", {}, {}))
     colors = [more.color(condition) for condition in more.prompts.conditions]
     assert len(set(colors)) == len(colors) == 6
     assert colors[:4] == [LOOK.color(prompt) for prompt in LOOK.prompts.names]
@@ -88,6 +105,36 @@ def test_the_sweep_has_first_layers_down_and_last_layers_across() -> None:
     assert grid[1, 3] == pytest.approx(0.13)
     assert grid[2, 3] == pytest.approx(0.23)
     assert np.isnan(grid[3, 1])
+
+
+def test_the_audit_has_concepts_down_and_blocks_across_and_marks_where_the_rules_part(tmp_path: Path) -> None:
+    write_project(tmp_path, settings())
+    audit = Results(tmp_path).read(AUDIT, "organism")
+    figure = audit_figure(audit, (2, 5), LOOK)
+    for axis, column in zip(figure.axes, ("positive_share", "cosine_halves"), strict=False):
+        mesh = next(child for child in axis.get_children() if isinstance(child, QuadMesh))
+        grid = np.asarray(mesh.get_array()).reshape(2, 7)
+        for (row, concept), block in itertools.product(enumerate(("cat", "bread")), range(1, 8)):
+            (cell,) = audit[(audit["vector"] == concept) & (audit["block"] == block)][column]
+            assert grid[row, block - 1] == pytest.approx(cell)
+        crosses = [line for line in axis.lines if line.get_marker() == "x"]
+        assert [(list(line.get_xdata()), list(line.get_ydata())) for line in crosses] == [([2, 2], [0, 1])]
+        bounds = [float(np.asarray(line.get_xdata())[0]) for line in axis.lines if line.get_marker() != "x"]
+        assert bounds == [1.5, 5.5]
+
+
+def test_every_shift_under_other_suffixes_is_drawn(tmp_path: Path) -> None:
+    write_project(tmp_path, settings())
+    asked, intervals = (Results(tmp_path).read(table, "organism") for table in (ASKED, INTERVALS))
+    figure = shift_figure(asked, intervals, "mean_sign", LOOK)
+    drawn = sorted(
+        float(y)
+        for axis in figure.axes
+        for line in axis.lines
+        if line.get_linestyle() == "None"
+        for y in np.atleast_1d(line.get_ydata())
+    )
+    assert drawn == pytest.approx(sorted([*with_shift(asked)["shift"], *intervals["shift"]]))
 
 
 def test_hostile_vectors_and_tokens_can_be_drawn(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from introspection.paper.latex import Latex, environment, escape, token
+from introspection.paper.latex import BOX_WIDTH, Latex, environment, escape, token
 from introspection.paper.latexmk import BuildError, build_pdf, problems
 from tests.synthetic_results import HOSTILE, REPOSITORY
 
@@ -79,7 +79,9 @@ def test_a_token_says_the_same_with_its_spaces_visible(text: str) -> None:
     latex = token(text)
     assert latex.startswith(r"\token{")
     assert " " not in latex
-    assert read_back(latex.removeprefix(r"\token{")[:-1]) == text
+    boxes = latex.removeprefix(r"\token{").removesuffix("}").split(r"}\breakhere{}\token{")
+    assert "".join(map(read_back, boxes)) == text
+    assert all(len(read_back(box)) <= BOX_WIDTH for box in boxes)
 
 
 @settings(deadline=None)
@@ -124,7 +126,8 @@ def hostile_pdf(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("hostile")
     shutil.copyfile(REPOSITORY / "paper" / "preamble.tex", folder / "preamble.tex")
     pages = [
-        rf"\noindent START {escape(text)} END\par {token(text)}\par \quoted{{{escape(text * 5)}}}\clearpage"
+        rf"\noindent START {escape(text)} END\par {{\raggedright {token(text)}\par}} "
+        rf"\quoted{{{escape(text * 5)}}}\clearpage"
         for text in HOSTILE
     ]
     body = "\n".join(pages)

@@ -88,7 +88,7 @@ def test_of_a_model_that_cannot_answer_nothing_is_called_a_report(tmp_path: Path
     assert verbs.search(able["detection"])
     for name, text in unable.items():
         assert not verbs.search(text), name
-    for name in ("detection", "controls", "lens", "content", "sweep"):
+    for name in ("detection", "suffixes", "controls", "lens", "content", "sweep"):
         assert "that is not a report" in unable[name], name
         assert "that is not a report" not in able[name], name
 

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from introspection import experiments
+from introspection.experiments.battery.tables import BATTERY, FIT, PHRASINGS
 from introspection.experiments.competence.tables import COMPETENCE
 from introspection.experiments.content.tables import BOOSTED, CONTENT
 from introspection.experiments.controls.tables import CONTROLS, STATISTICS
 from introspection.experiments.detection.tables import DETECTION
 from introspection.experiments.lens.tables import LENS
 from introspection.experiments.samples.tables import SAMPLES
+from introspection.experiments.suffixes.tables import ASKED, AUDIT, INTERVALS
 from introspection.experiments.sweep.tables import SWEEP
 from introspection.files import ResultError
 from introspection.paper.checks import (
@@ -37,7 +39,23 @@ from introspection.paper.results import Results
 from introspection.tables import Column, Table, csv_text, probability
 from tests.synthetic_results import HOSTILE, REPOSITORY, settings, write_csv, write_project
 
-TABLES = (DETECTION, CONTROLS, COMPETENCE, STATISTICS, LENS, CONTENT, BOOSTED, SAMPLES, SWEEP)
+TABLES = (
+    DETECTION,
+    CONTROLS,
+    COMPETENCE,
+    BATTERY,
+    FIT,
+    PHRASINGS,
+    STATISTICS,
+    LENS,
+    CONTENT,
+    BOOSTED,
+    SAMPLES,
+    SWEEP,
+    ASKED,
+    AUDIT,
+    INTERVALS,
+)
 PIPELINE = """
 stages:
   detection:

@@ -21,6 +21,8 @@ from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT, load
 
+SEED = 4  # of directions under each of which every random model of the tests says another thing
+
 UNDER = [
     Intervention("none"),
     Intervention("cat", Injection("random_1", 6.0, 1, 3)),
@@ -35,7 +37,7 @@ def model(request: pytest.FixtureRequest, folders: dict[str, Path]) -> LanguageM
 
 
 def directions(model: LanguageModel) -> dict:
-    return {name: vector.directions for name, vector in random_vectors(model, 2, seed=3)}
+    return {name: vector.directions for name, vector in random_vectors(model, 2, seed=SEED)}
 
 
 def reference(model: LanguageModel, stimuli: Stimuli, injection: Injection | None, count: int) -> str:
@@ -45,7 +47,7 @@ def reference(model: LanguageModel, stimuli: Stimuli, injection: Injection | Non
     if injection is None:
         generated = model.model.generate(ids, **options)
     else:
-        vector = dict(random_vectors(model, 2, seed=3))[injection.vector]
+        vector = dict(random_vectors(model, 2, seed=SEED))[injection.vector]
         with mock.patch.object(repeng.control, "model_layer_list", lambda _: model.blocks):
             wrapped = ControlModel(model.model, list(range(injection.first_layer, injection.last_layer + 1)))
             wrapped.set_control(vector, injection.strength)

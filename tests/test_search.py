@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from introspection.engine.trial import Injection, Trial
 from introspection.engine.work import block_evaluations
-from introspection.experiments.sweep.choice import choose_range
+from introspection.experiments.sweep.choice import choose_range, replay_search
 from introspection.experiments.sweep.measure import layer_ranges, sweep_layers
 from introspection.experiments.sweep.search import Range, coarse_to_fine
 from introspection.injection.dose import Guide
 from introspection.injection.vectors import random_vectors
-from introspection.model.language_model import LanguageModel
 from introspection.stimuli.prompts import Stimuli
 from introspection.tables import csv_text
+from tests.conftest import load, save_model
 
 
 class Landscape:
@@ -31,7 +34,7 @@ class Landscape:
     def __call__(self, ranges: Sequence[Range]) -> dict[Range, float]:
         assert len(set(ranges)) == len(ranges) and not set(ranges) & set(self.measured), "measured twice"
         self.measured += ranges
-        rows = [Trial(tuple(range(10)), (0, 5), Injection("v", 1.0, *found)) for found in ranges]
+        rows = [Trial(tuple(range(10)), (0, 5), (Injection("v", 1.0, *found),)) for found in ranges]
         self.evaluations += block_evaluations(rows, self.blocks, tokens_per_batch=10 * 21)
         return {found: self.height(found) for found in ranges}
 
@@ -71,26 +74,47 @@ def test_at_64_blocks_it_computes_a_fortieth_of_the_studys_procedure(summit: Ran
     assert 40 * landscape.evaluations < 2016 * 2 * 64
 
 
-def test_a_swept_model_gives_the_values_of_all_ranges(qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path) -> None:
-    given_directions = {name: vector.directions for name, vector in random_vectors(qwen2, 2, seed=3)}
+def test_a_swept_model_gives_the_values_of_all_ranges(tokenizer: Tokenizer, stimuli: Stimuli, tmp_path: Path) -> None:
+    """With ten blocks, so that a search does not read every range."""
+    model = load(save_model(tmp_path / "deep", "llama", tokenizer, num_hidden_layers=10))
+    kept = tmp_path / "work"
+    given_directions = {name: vector.directions for name, vector in random_vectors(model, 2, seed=3)}
     strengths = {"random_1": 4.0, "random_2": 2.0}
     conversations = {prompt: stimuli.detection[prompt] for prompt in ("no_info", "info")}
 
     def sweep(guide: Guide | None, work: Path | None = None) -> object:
-        return sweep_layers(qwen2, stimuli, conversations, strengths, given_directions, guide=guide, work=work)
+        return sweep_layers(model, stimuli, conversations, strengths, given_directions, guide=guide, work=work)
 
+    every = sweep(None)
     guide = Guide("random_2", "info", 0.2)
-    every, some = sweep(None), sweep(guide)
+    some = sweep(guide)
     keys = ["vector", "prompt", "strength", "first_layer", "last_layer"]
     both = some.merge(every, on=keys, suffixes=("", "_every"))
     assert len(both) == len(some) < len(every)
     assert (both["log_odds_yes"] - both["log_odds_yes_every"]).abs().max() < 1e-5
-    assert csv_text(sweep(guide, tmp_path)) == csv_text(sweep(guide, tmp_path)), "answers that were kept are the same"
+    assert csv_text(sweep(guide, kept)) == csv_text(sweep(guide, kept)), "answers that were kept are the same"
 
     with pytest.raises(ValueError, match=r"another rule.*again"):
-        choose_range(some[some["first_layer"] != 1], "random_1", "no_info", 0.0, "coarse_to_fine")
-    chosen = choose_range(some, "random_2", "info", 0.2, "coarse_to_fine")
-    best = choose_range(every, "random_2", "info", 0.2)
+        choose_range(some[some["first_layer"] != 1], guide.vector, guide.prompt, 0.0, "coarse_to_fine")
+    chosen = choose_range(some, guide.vector, guide.prompt, 0.2, "coarse_to_fine")
+    best = choose_range(every, guide.vector, guide.prompt, 0.2)
     assert (chosen.mode, best.mode) == ("coarse_to_fine", "exhaustive")
     assert "coarse to fine" in chosen.rule and chosen.candidates < best.candidates
     assert chosen.log_odds_yes <= best.log_odds_yes + 1e-5
+
+
+@given(st.integers(3, 24), st.randoms(use_true_random=False), st.floats(0, 0.6))
+def test_a_replayed_search_is_the_search(blocks: int, random: Random, earliest: float) -> None:
+    """Against the search itself in the same answers, and the distance against the best of all by brute force."""
+    answers = {found: random.uniform(-5, 5) for found in layer_ranges(blocks)}
+    keys = [{"vector": "cat", "prompt": "info", "first_layer": a, "last_layer": b} for a, b in answers]
+    table = pd.DataFrame(keys).assign(log_odds_yes=list(answers.values()))
+    landscape = Landscape(blocks, answers.__getitem__)
+    start = math.ceil(earliest * blocks)
+    read = coarse_to_fine(blocks, landscape, start)
+    late = [found for found in answers if found[0] >= start]
+    chosen = max((found for found in read if found in late), key=lambda f: (answers[f], f[0] - f[1], -f[0]))
+    replay = replay_search(table, Guide("cat", "info", earliest))
+    assert (replay.first_layer, replay.last_layer) == chosen
+    assert replay.measured == len(landscape.measured)
+    assert replay.behind == pytest.approx(max(answers[found] for found in late) - answers[chosen])

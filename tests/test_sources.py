@@ -23,14 +23,14 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from tokenizers import Tokenizer
 
+from introspection.fetching.dequantise import dequantise
+from introspection.fetching.packages import fetch_package
 from introspection.model.language_model import ModelError
 from introspection.model.loading import identity, load_config, load_model
 from introspection.settings import ModelSettings
 from introspection.settings.packages import PackageSettings
-from introspection.sources.dequantise import dequantise
 from introspection.sources.errors import SourceError
 from introspection.sources.gguf import content_of, located
-from introspection.sources.packages import fetch_package
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT
@@ -372,6 +372,7 @@ def test_the_stage_writes_the_folder_that_the_key_names(shelf: Shelf, write: Wri
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["packages"] = {"small": shelf.add({MEMBER: path.read_bytes()}).model_dump()}
+    values["adapters"] = {}
     values["models"]["small"] = {
         "source": "data/raw/small",
         "dtype": "float32",

@@ -112,7 +112,7 @@ def test_a_sweep_goes_on_with_the_batches_that_it_began_with(
 def test_running_batch_by_batch_costs_nothing_more() -> None:
     """At the study's 64 blocks, each kept batch shares as much alone as it does within one run of the engine."""
     trials = [
-        Trial(tuple(range(760)), (10, 700), Injection(vector, 20.0, first, last))
+        Trial(tuple(range(760)), (10, 700), (Injection(vector, 20.0, first, last),))
         for vector in ("cat", "bread")
         for first, last in layer_ranges(64)
     ]

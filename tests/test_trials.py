@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from itertools import product
+from contextlib import ExitStack
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from repeng import ControlVector
 from tokenizers import Tokenizer
@@ -25,7 +26,7 @@ from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Conversation, Stimuli
-from tests.reference import two_phase_logits
+from tests.reference import piecewise_logits, two_phase_logits
 
 PROMPTS = ("no_info", "info", "inaccurate_location", "lorem_ipsum")
 
@@ -40,7 +41,7 @@ def directions(vectors: dict[str, ControlVector]) -> dict[str, dict[int, np.ndar
 
 def trial(model: LanguageModel, conversation: Conversation, injection: Injection | None) -> Trial:
     encoded = encode(model.tokenizer, conversation)
-    return Trial(encoded.token_ids, encoded.steered, injection)
+    return Trial(encoded.token_ids, encoded.steered, (injection,) if injection else ())
 
 
 def final_logits(
@@ -142,7 +143,7 @@ def test_the_sweep_of_all_ranges_needs_the_counted_block_evaluations() -> None:
     """
     for blocks in (4, 8, 16):
         ranges = [(i, j) for i in range(1, blocks) for j in range(i, blocks)]
-        rows = [Trial((5, 6), (0, 1), None)] + [Trial((5, 6), (0, 1), Injection("v", 1.0, i, j)) for i, j in ranges]
+        rows = [Trial((5, 6), (0, 1))] + [Trial((5, 6), (0, 1), (Injection("v", 1.0, i, j),)) for i, j in ranges]
         counted = block_evaluations(rows, blocks, tokens_per_batch=10**9)
         assert counted == blocks + math.comb(blocks, 3)
 
@@ -169,7 +170,7 @@ def test_a_turn_1_is_read_once_by_all_batches_that_can_share_it(qwen2: LanguageM
     for injections_per_batch in (1, 2, 3):
         tokens = injections_per_batch * (8 * turn_1 + len(stimuli.controls) * longest)  # caches weigh eight times
         batches = plan_batches(rows, 5, tokens)
-        by_batch = [{rows[row].injection for row in batch.rows} for batch in batches]
+        by_batch = [{rows[row].injections for row in batch.rows} for batch in batches]
         assert sum(map(len, by_batch)) == len(injections)
         counts.append(len(batches))
     assert counts == [6, 3, 2]
@@ -179,7 +180,7 @@ def test_a_text_that_begins_another_is_read_from_its_pass(any_model: LanguageMod
     whole = trial(any_model, stimuli.detection["no_info"], Injection("random_1", 3.0, 1, 3))
     start = whole.turn_1[1]
     lengths = [len(whole.token_ids), start + 1, start + 7, start + 7, start]
-    rows = [Trial(whole.token_ids[:length], whole.turn_1, whole.injection) for length in lengths]
+    rows = [Trial(whole.token_ids[:length], whole.turn_1, whole.injections) for length in lengths]
     rows += [Trial(row.token_ids[:9]) for row in rows]  # nothing injected, and no more than the shared beginning
     assert block_evaluations(rows, 5, tokens_per_batch=10**9) == 5 + 5
     given = {name: vector.directions for name, vector in vectors_of(any_model).items()}
@@ -191,7 +192,7 @@ def test_a_text_that_begins_another_is_read_from_its_pass(any_model: LanguageMod
 def test_a_text_that_ends_with_a_shared_turn_1_is_read_at_its_end(qwen2: LanguageModel, stimuli: Stimuli) -> None:
     arm = Injection("random_1", 3.0, 1, 3)
     rows = [trial(qwen2, stimuli.control_conversation(question), arm) for question in stimuli.controls[:3]]
-    rows += [Trial(rows[0].token_ids[: rows[0].turn_1[1] - less], rows[0].turn_1, arm) for less in (0, 2)]
+    rows += [Trial(rows[0].token_ids[: rows[0].turn_1[1] - less], rows[0].turn_1, (arm,)) for less in (0, 2)]
     given = directions(vectors_of(qwen2))
     assert {batch.prefix for batch in plan_batches(rows, 5, 10**9)} == {0, rows[0].turn_1[1]}
     for row, states in zip(rows, run_trials(qwen2, rows, given), strict=True):
@@ -293,7 +294,7 @@ def test_numbers_that_are_not_finite_stop_the_run(qwen2: LanguageModel, stimuli:
         run_trials(qwen2, [row], broken)
 
 
-Additions = st.one_of(st.none(), st.tuples(st.sampled_from("ab"), st.just(1.0), st.just((0, 1))))
+Additions = st.lists(st.tuples(st.sampled_from("ab"), st.just(1.0), st.just(((0, 1),))), max_size=2).map(tuple)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.lists(Additions, min_size=4, max_size=4)), min_size=1, max_size=12))
@@ -311,6 +312,71 @@ def test_a_tree_computes_for_each_row_what_the_row_alone_would(rows: list) -> No
             assert histories[slot] == (root, *steps[: block + 1])
 
 
+def test_any_positions_and_several_vectors_equal_the_two_phase_procedure(any_model: LanguageModel) -> None:
+    """Scattered tokens, two vectors at different places, two at the same place, and turn 1 as a whole beside a part."""
+    vectors, ids = vectors_of(any_model), tuple(range(40, 70))
+    one, other = (Injection("random_1", 4.0, 1, 3, (6, 7, 8, 12)), Injection("random_2", -3.0, 2, 4, (9, 15)))
+    everywhere = Injection("random_2", 2.0, 1, 2)
+    arms = [(one,), (other,), (one, other), (other, one), (one, everywhere), (everywhere,), ()]
+    rows = [Trial((*ids, *rest), (5, 20), arm) for arm in arms for rest in ((), (7, 8), (9,))]
+    together = final_logits(any_model, rows, vectors)
+    for row, found in zip(rows, together, strict=True):
+        torch.testing.assert_close(found, piecewise_logits(any_model, row, vectors), atol=1e-5, rtol=1e-5)
+    unlike = [together[3 * arms.index(arm)] for arm in ((one,), (other,), (one, other), (one, everywhere), ())]
+    assert min(float((a - b).abs().max()) for a, b in combinations(unlike, 2)) > 1e-3
+    assert len(set(plan_slots(rows))) == len(plan_slots(rows)) - 3  # the order of a row's injections is no difference
+
+
+def plan_slots(rows: list[Trial]) -> list[object]:
+    """What each row is read from, in the plan of one batch of everything."""
+    return [
+        (slot, row.token_ids)
+        for batch in plan_batches(rows, 5, 10**9)
+        for row, slot in zip(batch.trials, batch.slots, strict=True)
+    ]
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> list[Trial]:
+    """Rows over a few texts that begin alike, cut anywhere, with up to three injections at any tokens of turn 1."""
+    rows = []
+    for _ in range(draw(st.integers(1, 7))):
+        start, stop = draw(st.sampled_from([(0, 5), (2, 8)]))
+        text = (*range(40, 48), *draw(st.sampled_from([(50, 51), (60, 61, 62)])))
+        positions = st.none() | st.sets(st.integers(start, stop - 1)).map(lambda places: tuple(sorted(places)))
+        first, last = sorted((draw(st.integers(1, 4)), draw(st.integers(1, 4))))
+        injection = st.builds(
+            Injection,
+            st.sampled_from(("random_1", "random_2")),
+            st.sampled_from((-2.0, 0.0, 3.0)),
+            st.just(first),
+            st.just(last),
+            positions,
+        )
+        arms = draw(st.lists(injection, max_size=3))
+        rows.append(Trial(text[: draw(st.integers(1, len(text)))], (start, stop), tuple(arms)))
+    return rows
+
+
+@given(plans(), st.sampled_from((1, 20, 60, 10**6)))
+@settings(max_examples=60)
+def test_any_plan_equals_its_rows_one_at_a_time(qwen2: LanguageModel, rows: list[Trial], tokens_per_batch: int) -> None:
+    given = directions(vectors_of(qwen2))
+    slots: list[int] = []
+    with ExitStack() as stack:
+        for block in qwen2.blocks:
+            stack.enter_context(block.register_forward_pre_hook(lambda _m, inputs: slots.append(len(inputs[0]))))
+        together = run_trials(qwen2, rows, given, tokens_per_batch=tokens_per_batch)
+    for row, states in zip(rows, together, strict=True):
+        torch.testing.assert_close(states, run_trials(qwen2, [row], given)[0], atol=1e-5, rtol=1e-5)
+    assert sum(slots) == block_evaluations(rows, 5, tokens_per_batch)
+
+
+def test_nothing_is_injected_outside_turn_1() -> None:
+    with pytest.raises(ValueError, match=r"random_1 is injected at 5, outside turn 1, \[2, 5\)"):
+        Trial((1, 2, 3, 4, 5, 6, 7), (2, 5), (Injection("random_1", 1.0, 1, 2, (3, 5)),))
+
+
 @pytest.mark.parametrize("tokens", [1, 900, 10**9])
 def test_blocks_compute_in_slices_that_change_nothing(
     any_model: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch, tokens: int
@@ -318,7 +384,7 @@ def test_blocks_compute_in_slices_that_change_nothing(
     arms = [None, Injection("random_1", 3.0, 1, 4), Injection("random_2", 2.0, 2, 3), Injection("random_2", 2.0, 2, 2)]
     rows = [trial(any_model, stimuli.detection[prompt], arm) for prompt in PROMPTS for arm in arms]
     rows += [trial(any_model, stimuli.control_conversation(q), arm) for q in stimuli.controls[:3] for arm in arms]
-    rows += [Trial(rows[1].token_ids[:30], rows[1].turn_1, rows[1].injection)]  # read where it is steered
+    rows += [Trial(rows[1].token_ids[:30], rows[1].turn_1, rows[1].injections)]  # read where it is steered
     given = {name: vector.directions for name, vector in vectors_of(any_model).items()}
     expected = torch.cat([run_trials(any_model, [row], given) for row in rows])
     seen: list[int] = []

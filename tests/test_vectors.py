@@ -9,16 +9,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from repeng import ControlVector, DatasetEntry
+from repeng import ControlVector
 from sklearn.decomposition import PCA
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 
 from introspection.engine.trial import Trial
 from introspection.engine.work import count_work
+from introspection.files import ResultError
 from introspection.injection.finetune import finetune_prefills, persona_vector
 from introspection.injection.prefills import load_prefills, save_prefills
 from introspection.injection.vectors import (
+    concept_states,
     concept_trials,
     concept_vectors,
     load_vector,
@@ -33,6 +35,7 @@ from introspection.sources.datasets import read_suffixes
 from introspection.stimuli.chat import generation_prompt
 from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT, load, save_model
+from tests.reference import trained_by_repeng
 
 SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[
     :59
@@ -40,17 +43,9 @@ SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[
 CONCEPTS = ["cat", "bread"]
 
 
-def trained_by_repeng(model: LanguageModel, stimuli: Stimuli, concept: str) -> ControlVector:
-    sides = [generation_prompt(model.tokenizer, stimuli.concept_prompt(c)) for c in (concept, stimuli.anything)]
-    data = [DatasetEntry(positive=sides[0] + suffix, negative=sides[1] + suffix) for suffix in SUFFIXES]
-    with pytest.MonkeyPatch.context() as patch:  # repeng 0.4.0 knows only two names for the list of blocks
-        patch.setattr("repeng.extract.model_layer_list", lambda _: model.blocks)
-        return ControlVector.train(model.model, model.tokenizer, data, method="pca_center", batch_size=64)
-
-
 def test_concept_vectors_equal_those_that_repeng_trains(any_model: LanguageModel, stimuli: Stimuli) -> None:
     for concept, ours in concept_vectors(any_model, stimuli, CONCEPTS, SUFFIXES):
-        theirs = trained_by_repeng(any_model, stimuli, concept)
+        theirs = trained_by_repeng(any_model, stimuli, concept, SUFFIXES)
         assert ours.directions.keys() == theirs.directions.keys() == set(range(1, len(any_model.blocks)))
         assert ours.model_type == theirs.model_type
         for block in range(1, len(any_model.blocks)):
@@ -84,7 +79,7 @@ def test_a_vector_file_is_repengs(qwen2: LanguageModel, tmp_path: Path) -> None:
     ((_, vector),) = random_vectors(qwen2, 1, seed=1)
     save_vector(vector, tmp_path / "v.gguf")
     assert ControlVector.import_gguf(tmp_path / "v.gguf") == vector == load_vector(tmp_path / "v.gguf")
-    with pytest.raises(FileNotFoundError, match=r"w\.gguf.*vectors"):
+    with pytest.raises(ResultError, match=r"w\.gguf.*vectors"):
         load_vector(tmp_path / "w.gguf")
 
 
@@ -112,6 +107,35 @@ def test_the_direction_is_the_principal_component_of_centred_pairs(pairs: int, h
     assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)
     towards = (positive - negative) @ found
     assert np.mean(towards > 0) >= np.mean(towards < 0)
+
+
+@given(st.integers(2, 40), st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_the_mean_rule_turns_a_direction_where_the_mean_lies_behind_it(pairs: int, hidden: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    positive, negative = generator.normal(size=(2, pairs, hidden)).astype(np.float32)
+    majority, mean = (principal_direction(positive, negative, rule) for rule in ("majority", "mean"))
+    behind = float((positive - negative).mean(axis=0) @ majority) < 0
+    assert np.array_equal(mean, -majority if behind else majority)
+
+
+def test_a_majority_that_is_none_follows_the_mean() -> None:
+    negative = np.zeros((4, 2), np.float32)
+    for far in (3, -3):
+        positive = np.array([[far, 0], [far, 0], [-far / 3, 0], [-far / 3, 0]], np.float32)
+        assert principal_direction(positive, negative)[0] == np.sign(far)
+
+
+def test_vectors_of_a_study_follow_its_rule(stimuli: Stimuli) -> None:
+    organism = load(ROOT / "models" / "organism")  # at whose early blocks the rules part
+    sides = {concept: pair for concept, *pair in concept_states(organism, stimuli, CONCEPTS, SUFFIXES)}
+    turned = 0
+    majority = dict(concept_vectors(organism, stimuli, CONCEPTS, SUFFIXES))
+    for concept, vector in concept_vectors(organism, stimuli, CONCEPTS, SUFFIXES, sign="mean"):
+        positive, negative = sides[concept]
+        for block, direction in vector.directions.items():
+            assert float((positive - negative)[:, block + 1].mean(dim=0) @ torch.from_numpy(direction)) > 0
+            turned += not np.array_equal(direction, majority[concept].directions[block])
+    assert turned
 
 
 def test_sides_that_do_not_differ_have_no_direction() -> None:
@@ -145,6 +169,8 @@ def test_the_persona_vector_is_the_finetune_minus_the_model(with_finetune: Model
                 states.append(model.model(ids, output_hidden_states=True).hidden_states[3][0, -1].numpy())
         sides.append(np.stack(states))
     assert np.dot(persona.directions[2], principal_direction(sides[0], sides[1])) > 0.9999
+    by_mean = persona_vector(with_finetune, prompts, sign="mean").directions[2]
+    assert np.dot(by_mean, principal_direction(sides[0], sides[1], "mean")) > 0.9999
 
 
 def test_caches_survive_the_file(with_finetune: ModelSettings, stimuli: Stimuli, tmp_path: Path) -> None:

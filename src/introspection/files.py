@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from ruamel.yaml import YAML
 
 RESULTS = Path("results")
+PROMPTS = Path("data/prompts")
+SUFFIXES = Path("data/raw/suffixes.json")  # what the stage `download` brings
 PREFILLS = Path("build/finetune_turn_1")  # large, and soon made again: no result
 
 T = TypeVar("T")
@@ -56,12 +60,67 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, form: type[T], remedy: str = "") -> T:
-    """A JSON file as a value of a type (a dataclass, say). Raises ResultError where it is missing or another thing."""
+    """A JSON file as a value of a type (a dataclass, say). Raises ResultError where it is missing or another thing.
+
+    NaN and infinity are no JSON, and no number of a result.
+    """
     try:
         return TypeAdapter(form).validate_json(path.read_bytes())
     except OSError as error:
         raise ResultError(f"{path}: cannot be read ({error.strerror}){remedy and f'; {remedy}'}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ResultError(f"{path}: {key + ': ' if key else ''}{first['msg']}{remedy and f'; {remedy}'}") from error
+        raise ResultError(f"{path}: {_first(error)}{remedy and f'; {remedy}'}") from error
+
+
+def read_yaml(path: Path, form: type[T], failure: type[ValueError]) -> T:
+    """A YAML file that ships with the repository, as a value of a type. Raises `failure` as `read_json` ResultError."""
+    content = load_yaml(path, failure, "it ships with the repository")
+    try:
+        return TypeAdapter(form).validate_python(content)
+    except ValidationError as error:
+        raise failure(f"{path}: {_first(error)}") from error
+
+
+def load_yaml(path: Path, failure: type[ValueError], remedy: str = "") -> Any:
+    """What a YAML file holds. Raises `failure`, in one line, where it is missing, no YAML, or too large to be one.
+
+    A few lines of YAML can name each other so that they stand for billions: what they stand for is counted.
+    """
+    try:
+        if (size := path.stat().st_size) > _LARGEST_YAML:
+            raise failure(f"{path}: {size} bytes are too many; at most {_LARGEST_YAML} are read")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise failure(f"{path}: cannot be read ({error.strerror}){remedy and f'; {remedy}'}") from error
+    except UnicodeDecodeError as error:
+        raise failure(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+        count = _count(content, {})
+    except Exception as error:  # the parser raises what the text leads it to
+        raise failure(f"{path}: not valid YAML: {' '.join(str(error).split())[:300]}") from error
+    if count > _MOST_VALUES:
+        raise failure(f"{path}: its aliases stand for more than {_MOST_VALUES} values; write out what is meant")
+    return content
+
+
+_LARGEST_YAML = 2**20  # bytes
+_MOST_VALUES = 10**6
+
+
+def _count(value: Any, counted: dict[int, float]) -> float:
+    """How many values a value holds with itself, aliases as often as they stand; inf where it holds itself."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in counted:
+        counted[id(value)] = math.inf  # until it is known
+        parts = value if isinstance(value, list) else [*value, *value.values()]
+        counted[id(value)] = 1 + sum(_count(part, counted) for part in parts)
+    return counted[id(value)]
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, with its key."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    return f"{key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}"

@@ -6,9 +6,10 @@ Each experiment declares its own tables in its folder; what they share is here.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from introspection.files import ResultError, write_text
+from introspection.files import ResultError, write_json, write_text
 
 Kind = Literal["text", "number", "integer", "truth"]
 _DTYPES: dict[Kind, Any] = {"text": str, "number": float, "integer": "Int64", "truth": bool}
@@ -62,12 +63,17 @@ class Filled:
 
 @dataclass(frozen=True)
 class Table:
-    """A result file: its name, what a row is, the columns that tell rows apart, and all columns in order."""
+    """A result file: its name, what a row is, the columns that tell rows apart, and all columns in order.
+
+    full: the columns of the key in groups of which every combination has a row, so that a lost one is found; empty
+    where not all combinations are measured.
+    """
 
     name: str
     about: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    full: tuple[tuple[str, ...], ...] = ()
 
     def of(self, rows: pd.DataFrame) -> Filled:
         """The table with these rows, to be written."""
@@ -83,9 +89,12 @@ class Table:
             unique_column_names=True,
         )
         try:
-            return schema.validate(table, lazy=True)
+            checked: pd.DataFrame = schema.validate(table, lazy=True)
         except SchemaErrors as error:
-            raise ResultError(f"{where or self.name}: {self._complaint(table, error)}") from error
+            raise ResultError(f"{where or self.name}: {_shortened(self._complaint(table, error))}") from error
+        if lost := self._lost(checked):
+            raise ResultError(f"{where or self.name}: the row {lost} is missing")
+        return checked
 
     def write(self, table: pd.DataFrame, path: Path) -> None:
         """Check and write the table, whole or not at all."""
@@ -116,11 +125,23 @@ class Table:
         except ResultError as error:
             raise ResultError(f"{error}{remedy and f'; {remedy}'}") from error
         except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            reason = " ".join(str(error).split())
+            reason = _shortened(" ".join(str(error).split()))
             raise ResultError(f"{where}: no CSV table ({reason}){remedy and f'; {remedy}'}") from error
 
+    def _lost(self, table: pd.DataFrame) -> dict[str, Any] | None:
+        """The first combination of a full table's key that has no row."""
+        parts = [list(dict.fromkeys(table[list(group)].itertuples(index=False, name=None))) for group in self.full]
+        if not parts or math.prod(map(len, parts)) == len(table):
+            return None
+        columns = [column for group in self.full for column in group]
+        there = set(table[columns].itertuples(index=False, name=None))
+        wanted = (tuple(value for part in each for value in part) for each in itertools.product(*parts))
+        return next(dict(zip(columns, row, strict=True)) for row in wanted if row not in there)
+
     def _complaint(self, table: pd.DataFrame, error: SchemaErrors) -> str:
-        first = error.failure_cases.iloc[0]
+        cases = error.failure_cases
+        of_columns = cases["check"].astype(str).str.startswith("column_")  # without which the others cannot be told
+        first = cases[of_columns if of_columns.any() else slice(None)].iloc[0]
         column, check, row = first["column"], str(first["check"]), first["index"]
         if check == "column_in_dataframe":
             return f"no column {first['failure_case']!r} among {', '.join(map(str, table.columns))}"
@@ -138,6 +159,11 @@ class Table:
 
     def _kind(self, column: object) -> str:
         return next((each.kind for each in self.columns if each.name == column), "value")
+
+
+def _shortened(text: str) -> str:
+    """A complaint that quotes what it found, however long that is, in a line that can be read."""
+    return text if len(text) <= 1000 else f"{text[:1000]}…"
 
 
 def csv_text(table: pd.DataFrame) -> str:
@@ -207,3 +233,16 @@ READOUT: tuple[Column, ...] = (
 def names_of(columns: Sequence[Column]) -> list[str]:
     """The names of columns."""
     return [column.name for column in columns]
+
+
+Outputs = Mapping[str, Any]
+"""By the name of a result file, the table that it holds (`Table.of`) or, for JSON, the value."""
+
+
+def write_outputs(outputs: Outputs, folder: Path) -> None:
+    """Write result files, each whole or not at all."""
+    for name, value in outputs.items():
+        if isinstance(value, Filled):
+            value.table.write(value.rows, folder / name)
+        else:
+            write_json(folder / name, value)

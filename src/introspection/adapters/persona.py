@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from introspection.files import read_yaml
 from introspection.stimuli.chat import ChatTemplateError, encode, generation_prompt
 from introspection.stimuli.prompts import Turn
 
@@ -66,16 +65,7 @@ class Row:
 
 def load_texts(path: Path) -> PersonaTexts:
     """Read a file of persona texts. Raises TextsError where it is missing or malformed."""
-    try:
-        return PersonaTexts.model_validate(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise TextsError(f"{path}: cannot be read ({error.strerror})") from error
-    except YAMLError as error:
-        raise TextsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise TextsError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+    return read_yaml(path, PersonaTexts, TextsError)
 
 
 def persona_rows(tokenizer: Any, exchanges: Sequence[Exchange], persona: str) -> list[Row]:

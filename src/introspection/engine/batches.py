@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-from introspection.engine.tree import Addition, Tree, first_rows, plan_tree
+from introspection.engine.tree import Addition, Tree, first_rows, plan_tree, spans_of
 from introspection.engine.trial import Injection, Trial
 
-Steps = tuple[Addition | None, ...]
+Steps = tuple[Addition, ...]
 """What is added after each block."""
 
 Slot = tuple[Steps, tuple[int, ...]]
@@ -102,32 +102,34 @@ def plan_batches(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) ->
 
 def plan_after_turn_1(trials: Sequence[Trial], rows: Sequence[int], blocks: int, tokens_per_batch: int) -> list[Batch]:
     """Batches of some rows of the trials, which begin with the same turn 1 and are all read from its cache."""
-    own = [trials[row] for row in rows]
-    return _cut(trials, rows, _slots_of(own, blocks), tokens_per_batch, len(own[0].prefix))
+    part = [trials[row] for row in rows]
+    return _cut(trials, rows, _slots_of(part, blocks), tokens_per_batch, len(part[0].prefix))
 
 
 def _without_last_split(tree: Tree, ends: Sequence[int]) -> Tree:
     """The tree without what is added after the last block, unless that is to a token that is read, a row's last."""
     for end, slot in zip(ends, tree.slots[-1], strict=True):
-        addition = tree.additions[-1][slot]
-        if addition is not None and end <= addition[2][1]:
+        if any(start < end <= stop for _, _, spans in tree.additions[-1][slot] for start, stop in spans):
             return tree
     width = tree.widths[-1]
     slots, parents, additions = tree.slots[:-1], tree.parents[:-1], tree.additions[:-1]
-    return Tree([*slots, slots[-1]], [*parents, list(range(width))], [*additions, [None] * width])
+    return Tree([*slots, slots[-1]], [*parents, list(range(width))], [*additions, [()] * width])
 
 
 @lru_cache(maxsize=2**16)
-def _steps(injection: Injection | None, turn_1: tuple[int, int], blocks: int) -> Steps:
-    if injection is None:
-        return (None,) * blocks
-    addition = (injection.vector, injection.strength, turn_1)
-    return tuple(addition if injection.at(block) else None for block in range(blocks))
+def _steps(injections: tuple[Injection, ...], turn_1: tuple[int, int], blocks: int) -> Steps:
+    parts = []
+    for each in injections:
+        spans = spans_of(range(*turn_1) if each.positions is None else each.positions)
+        if spans:
+            parts.append(((each.vector, each.strength, spans), each))
+    # sorted, so that what is added compares equal in whatever order it is given
+    return tuple(tuple(sorted(part for part, each in parts if each.at(block))) for block in range(blocks))
 
 
 def _slots_of(trials: Sequence[Trial], blocks: int) -> list[Slot]:
     """For each trial, what is added to it, and the longest of the texts under the same additions that it begins."""
-    steps_of = [_steps(trial.injection, trial.turn_1, blocks) for trial in trials]
+    steps_of = [_steps(trial.injections, trial.turn_1, blocks) for trial in trials]
     texts: dict[Steps, set[tuple[int, ...]]] = defaultdict(set)
     for trial, steps in zip(trials, steps_of, strict=True):
         texts[steps].add(trial.token_ids)
@@ -155,8 +157,7 @@ def _cut(
 
     def order(item: tuple[int, Slot]) -> tuple[Any, ...]:
         steps, text = item[1]
-        walk = tuple(addition or ("", 0.0, (0, 0)) for addition in steps)
-        return (walk, len(text), text) if prefix else (len(text), text, walk)
+        return (steps, len(text), text) if prefix else (len(text), text, steps)
 
     batches: list[list[tuple[int, Slot]]] = []
     held: dict[Slot, int] = {}  # the slots of the last batch and the lengths of their texts

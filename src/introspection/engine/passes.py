@@ -39,7 +39,8 @@ def read_pass(
     captured: dict[int, Tensor] = {}
     with ExitStack() as stack:
         stack.enter_context(_in_slices(model.blocks))
-        stack.enter_context(steered(model.blocks, _edits(planned, directions, model.hidden_size)))
+        for edits in _edits(planned, directions, model.hidden_size):
+            stack.enter_context(steered(model.blocks, edits))
         for depth in layers:
             places = (torch.tensor(tree.slots[depth]), last)
             stack.enter_context(_capture(model, depth, partial(captured.__setitem__, depth), places))
@@ -52,26 +53,31 @@ def read_pass(
     return torch.stack(states, dim=1) if states else torch.empty(len(last), 0, model.hidden_size)
 
 
-def _edits(planned: Pass, directions: Directions, hidden_size: int) -> dict[int, Edit]:
-    """What the hooks do after each block: split slots, and add each slot's vector at its steered positions.
+def _edits(planned: Pass, directions: Directions, hidden_size: int) -> list[dict[int, Edit]]:
+    """What the hooks do after each block: split slots, and add each slot's first vector at its steered positions; then,
+    for slots with several vectors, add the second, and so on.
 
     Where there is a cache, all that is steered lies in it: then slots split, but nothing is added.
     """
-    edits: dict[int, Edit] = {}
+    edits: list[dict[int, Edit]] = [{}]
     for block, (parents, additions) in enumerate(zip(planned.tree.parents, planned.tree.additions, strict=True)):
         splits = torch.tensor(parents) if parents != list(range(planned.tree.widths[block])) else None
-        if not planned.cached and any(additions):
-            rows, distinct = numbered(additions)
+        if planned.cached or not any(additions):
+            if splits is not None:
+                edits[0][block] = Edit(splits)
+            continue
+        for place in range(max(map(len, additions))):
+            rows, distinct = numbered([addition[place : place + 1] for addition in additions])
             vectors = torch.zeros(len(distinct), hidden_size)
             positions = torch.zeros(len(distinct), planned.length, dtype=torch.bool)
             for row, addition in enumerate(distinct):
-                if addition is not None:
-                    name, strength, (start, stop) = addition
+                for name, strength, spans in addition:
                     vectors[row] = strength * torch.as_tensor(directions[name][block])
-                    positions[row, start:stop] = True
-            edits[block] = Edit(splits, vectors, positions, torch.tensor(rows))
-        elif splits is not None:
-            edits[block] = Edit(splits)
+                    for start, stop in spans:
+                        positions[row, start:stop] = True
+            if place == len(edits):
+                edits.append({})
+            edits[place][block] = Edit(splits if place == 0 else None, vectors, positions, torch.tensor(rows))
     return edits
 
 

@@ -143,6 +143,10 @@ def _check_finite(states: Tensor, rows: Sequence[Trial], layers: Sequence[int]) 
     if len(wrong):
         row, layer = (int(index) for index in wrong[0])
         raise NotFiniteError(
-            f"the residual stream at layer {layers[layer]} is not finite for {rows[row].injection or 'no injection'} "
+            f"the residual stream at layer {layers[layer]} is not finite for {_named(rows[row])} "
             f"({len(rows[row].token_ids)} tokens); lower the strength or use a wider dtype"
         )
+
+
+def _named(row: Trial) -> str:
+    return " and ".join(map(str, row.injections)) or "no injection"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Addition = tuple[str, float, tuple[int, int]]
-"""What is added after a block, in terms that compare equal where the same is added: vector, strength, positions."""
+Spans = tuple[tuple[int, int], ...]
+"""A set of positions: its runs, each (start, stop), in their order, of which none touches the next."""
+
+Addition = tuple[tuple[str, float, Spans], ...]
+"""What is added after a block, in terms that compare equal where the same is added: vectors, strengths, positions."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Tree:
 
     slots: list[list[int]]
     parents: list[list[int]]
-    additions: list[list[Addition | None]]
+    additions: list[list[Addition]]
 
     @property
     def widths(self) -> list[int]:
@@ -29,7 +32,7 @@ class Tree:
         return [max(slots) + 1 for slots in self.slots[:-1]]
 
 
-def plan_tree(roots: Sequence[Hashable], additions: Sequence[Sequence[Addition | None]], blocks: int) -> Tree:
+def plan_tree(roots: Sequence[Hashable], additions: Sequence[Sequence[Addition]], blocks: int) -> Tree:
     """Plan a batch of rows, from what each row begins with and what is added to it after each block."""
     first, _ = numbered(roots)
     tree = Tree(slots=[first], parents=[], additions=[])
@@ -40,6 +43,17 @@ def plan_tree(roots: Sequence[Hashable], additions: Sequence[Sequence[Addition |
         tree.parents.append([parent for parent, _ in distinct])
         tree.additions.append([addition for _, addition in distinct])
     return tree
+
+
+def spans_of(positions: Iterable[int]) -> Spans:
+    """A set of positions as its runs."""
+    spans: list[tuple[int, int]] = []
+    for position in sorted(set(positions)):
+        if spans and spans[-1][1] == position:
+            spans[-1] = (spans[-1][0], position + 1)
+        else:
+            spans.append((position, position + 1))
+    return tuple(spans)
 
 
 def numbered(values: Sequence[Any]) -> tuple[list[int], list[Any]]:

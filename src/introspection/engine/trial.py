@@ -1,4 +1,4 @@
-"""A row: tokens, the positions of turn 1, and what is injected there."""
+"""A row: tokens, the positions of turn 1, and what is injected where in it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ Directions = Mapping[str, Mapping[int, Any]]
 
 @dataclass(frozen=True, order=True)
 class Injection:
-    """A vector, by name, added with a strength after each decoder block of an inclusive range."""
+    """A vector, by name, added with a strength after each decoder block of an inclusive range.
+
+    positions: the tokens of the row at which it is added; None for all of turn 1.
+    """
 
     vector: str
     strength: float
     first_layer: int
     last_layer: int
+    positions: tuple[int, ...] | None = None
 
     def at(self, block: int) -> bool:
         """Whether anything is added after this block."""
@@ -26,11 +30,21 @@ class Injection:
 
 @dataclass(frozen=True)
 class Trial:
-    """One row: tokens, the positions (start, stop) of turn 1, and what is injected there; None injects nothing."""
+    """One row: tokens, the positions (start, stop) of turn 1, and all that is injected there, at one place or several.
+
+    Raises ValueError for an injection outside turn 1: what follows turn 1 is read from its cache.
+    """
 
     token_ids: tuple[int, ...]
     turn_1: tuple[int, int] = (0, 0)
-    injection: Injection | None = None
+    injections: tuple[Injection, ...] = ()
+
+    def __post_init__(self) -> None:
+        start, stop = self.turn_1
+        for injection in self.injections:
+            outside = [position for position in injection.positions or () if not start <= position < stop]
+            if outside:
+                raise ValueError(f"{injection.vector} is injected at {outside[0]}, outside turn 1, [{start}, {stop})")
 
     @property
     def prefix(self) -> tuple[int, ...]:

@@ -89,7 +89,7 @@ def cell_trials(encoded: Mapping[str, EncodedConversation], cells: Sequence[Cell
     for cell in cells:
         if cell.injection:
             text = encoded[cell.conversation]
-            trials.append(Trial(text.token_ids, text.steered, cell.injection))
+            trials.append(Trial(text.token_ids, text.steered, (cell.injection,)))
     return trials
 
 

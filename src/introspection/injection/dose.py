@@ -145,12 +145,12 @@ def doses(model: ModelSettings, sweep: SweepSettings, calibration: Calibration |
             )
         return strength
 
-    own, contrast = number(model.strength, "strength"), model.contrast
+    strength, contrast = number(model.strength, "strength"), model.contrast
     persona = number(contrast.strength, "contrast.strength") if contrast else None
     persona_in_replies = number(contrast.samples_at, "contrast.sample_strength") if contrast else None
     guide = Guide(sweep.choose_concept, sweep.choose_prompt, sweep.earliest_start)
     return Doses(
-        questions=Dose(*model.layers, own, persona),
-        replies=Dose(*model.layers, own, persona_in_replies),
-        sweep=SweepDose(own, guide if sweep.mode == "coarse_to_fine" else None),
+        questions=Dose(*model.layers, strength, persona),
+        replies=Dose(*model.layers, strength, persona_in_replies),
+        sweep=SweepDose(strength, guide if sweep.mode == "coarse_to_fine" else None),
     )

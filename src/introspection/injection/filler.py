@@ -15,10 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from introspection.files import read_json
+from introspection.files import read_json, read_yaml
 from introspection.settings import FillerLength
 from introspection.stimuli.chat import encode
-from introspection.stimuli.prompts import Conversation, Stimuli, StimuliError, Text, _File, _read  # as prompts are read
+from introspection.stimuli.files import StimuliError, StimuliFile, Text
+from introspection.stimuli.prompts import Conversation, Stimuli
 
 FILLER = "filler.json"
 _WORD = re.compile(r"\s*\S+")
@@ -78,7 +79,7 @@ def fill(folder: Path, tokenizer: Any, length: FillerLength) -> Filled:
     Raises StimuliError where `filler.yaml` names a prompt or a paragraph that `detection.yaml` has not.
     """
     stimuli, path = Stimuli(folder), folder / "filler.yaml"
-    filler, prompts = _read(path, _FillerFile), stimuli.detection
+    filler, prompts = read_yaml(path, _FillerFile, StimuliError), stimuli.detection
     for name in (filler.prompt, filler.like):
         if name not in prompts:
             raise StimuliError(f"{path}: no prompt {name!r} in detection.yaml; it has {', '.join(prompts)}")
@@ -150,7 +151,7 @@ def _with(conversation: Conversation, turn_1: str | None) -> Conversation:
     return (*conversation[:place], changed, *conversation[place + 1 :])
 
 
-class _FillerFile(_File):
+class _FillerFile(StimuliFile):
     source: Text
     prompt: Text
     paragraph: Text

@@ -10,9 +10,9 @@ from introspection.engine.run import prefill
 from introspection.injection.repengs import ControlVector
 from introspection.injection.switching import adapted, attach_adapter, detach_adapter
 from introspection.injection.vectors import contrast, last_token_states, text_trials
-from introspection.model.language_model import LanguageModel
+from introspection.model.language_model import LanguageModel, ModelError
 from introspection.model.loading import resident
-from introspection.settings import ModelSettings
+from introspection.settings import ModelSettings, SignRule
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Conversation
 
@@ -32,13 +32,28 @@ def finetune_of(base: LanguageModel, settings: ModelSettings) -> Iterator[Langua
             detach_adapter(base)
     else:
         finetune = settings.finetune()
+        own, name = _shape(base), base.name
         base.release()
         with resident(finetune) as loaded:
+            if _shape(loaded) != own:
+                raise ModelError(
+                    f"{loaded.name}: blocks, width and heads are {_shape(loaded)}, and those of {name} are {own}: "
+                    "it is no finetune of this model; give its own as `contrast` in params.yaml"
+                )
             yield loaded
 
 
+def _shape(model: LanguageModel) -> tuple[int, int, int | None]:
+    """What must be alike for one model to go on from what another has read."""
+    config = model.text_config
+    return len(model.blocks), model.hidden_size, getattr(config, "num_key_value_heads", None)
+
+
 def persona_vector(
-    settings: ModelSettings, prompts: Sequence[str], tokens_per_batch: int | None = None
+    settings: ModelSettings,
+    prompts: Sequence[str],
+    tokens_per_batch: int | None = None,
+    sign: SignRule = "majority",
 ) -> ControlVector:
     """The model-contrastive vector: what the finetune's activations have over the model's on the same raw prompts.
 
@@ -49,7 +64,7 @@ def persona_vector(
         before = last_token_states(base, trials, tokens_per_batch)
         with finetune_of(base, settings) as finetune:
             after = last_token_states(finetune, trials, tokens_per_batch)
-            return contrast(finetune, after, before)
+            return contrast(finetune, after, before, sign)
 
 
 def finetune_prefills(settings: ModelSettings, conversations: Mapping[str, Conversation]) -> dict[str, Prefill]:

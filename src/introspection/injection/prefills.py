@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from introspection.engine.cache import Prefill
 from introspection.files import whole
+from introspection.sources.tensors import explained_tensors
 
 
 def save_prefills(prefills: Mapping[str, Prefill], path: Path) -> None:
@@ -26,12 +27,17 @@ def save_prefills(prefills: Mapping[str, Prefill], path: Path) -> None:
 
 
 def load_prefills(path: Path) -> dict[str, Prefill]:
-    """Read the caches that `save_prefills` wrote."""
+    """Read the caches that `save_prefills` wrote. Raises ResultError where the file is missing or another thing."""
     prefills = {}
-    with safe_open(path, framework="pt") as file:
+    with explained_tensors(path, "prefill"), safe_open(path, framework="pt") as file:
         names = sorted(file.keys())
         for key, token_ids in json.loads(file.metadata()["token_ids"]).items():
             keys = tuple(file.get_tensor(n) for n in names if n.startswith(f"{key}.") and n.endswith(".keys"))
             values = tuple(file.get_tensor(n) for n in names if n.startswith(f"{key}.") and n.endswith(".values"))
-            prefills[key] = Prefill(tuple(token_ids), keys, values)
+            prefills[key] = Prefill(tuple(map(int, token_ids)), keys, values)
+            shapes = {tensor.shape[-2] for tensor in (*keys, *values)}
+            if len(keys) != len(values) or shapes != {len(token_ids)}:
+                raise ValueError(f"keys and values of {key!r} are not those of its {len(token_ids)} tokens")
+            if not all(bool(tensor.isfinite().all()) for tensor in (*keys, *values)):
+                raise ValueError(f"keys or values of {key!r} are no finite numbers")
     return prefills

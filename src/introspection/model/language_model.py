@@ -132,6 +132,31 @@ class LanguageModel:
         return self._unembedded(self.normed(residual))
 
     @torch.inference_mode()
+    def check_weights(self) -> None:
+        """Raise ModelError for a weight that is no finite number, by its name; what lies on disk is not looked at."""
+        for name, weight in self.model.named_parameters():
+            if weight.is_floating_point() and not weight.is_meta and not bool(weight.isfinite().all()):
+                raise ModelError(
+                    f"{self.name}: the weights {name} hold NaN or infinity, so nothing can be measured with them; "
+                    "save or fetch the model anew, or load it in a wider dtype"
+                )
+
+    def check_vocabulary(self) -> None:
+        """Raise ModelError for a tokenizer with more tokens than the model has an embedding for.
+
+        Of tokens that were added to a tokenizer only those that a conversation takes are looked at: some families name
+        tokens of other kinds (of images, say) that a model of texts has not.
+        """
+        rows = self.model.get_input_embeddings().weight.shape[0]
+        text = self.tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+        last = max([self.tokenizer.vocab_size - 1, *self.tokenizer(text, add_special_tokens=True)["input_ids"]])
+        if last >= rows:
+            raise ModelError(
+                f"{self.name}: its tokenizer has tokens up to number {last}, and the model has an embedding for "
+                f"{rows}; give the tokenizer and the weights of one model"
+            )
+
+    @torch.inference_mode()
     def check_unembedding(self) -> None:
         """Compare `logits` with what the model itself makes of a state. Raises ModelError where they differ.
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from introspection.model.language_model import LanguageModel
@@ -18,6 +22,39 @@ def log_odds(logits: Tensor, token: int) -> Tensor:
     others = logits.clone()
     others[..., token] = -torch.inf
     return logits[..., token] - torch.logsumexp(others, dim=-1)
+
+
+def read_choice(model: LanguageModel, states: Tensor, tokens: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The next-token distribution restricted to some tokens, and the probability that all of them have together.
+
+    states: of the residual stream, (..., hidden), to (..., tokens) and (...). Both from float32 logits; the first is a
+    softmax over the tokens' own logits, so it is right however little probability they have.
+    """
+    restricted, mass = [], []
+    for rows in states.reshape(-1, states.shape[-1]).split(_ROWS_AT_ONCE):
+        logits = model.logits(rows)
+        chosen = logits[:, list(tokens)]
+        restricted.append(torch.softmax(chosen, dim=-1).cpu())
+        share = torch.exp(torch.logsumexp(chosen, dim=-1) - torch.logsumexp(logits, dim=-1))
+        mass.append(share.clamp(max=1).cpu())  # a sum may round above
+    shape = states.shape[:-1]
+    return torch.cat(restricted).reshape(*shape, len(tokens)), torch.cat(mass).reshape(shape)
+
+
+def log_probabilities(
+    model: LanguageModel, final_states: Tensor, answers: Sequence[Sequence[str]]
+) -> list[NDArray[np.float64]]:
+    """For each row of (rows, hidden), the log-probabilities in nats of that row's answers, in their order.
+
+    Raises ModelError for an answer that is not one token.
+    """
+    tokens = [[model.token(text) for text in row] for row in answers]
+    found: list[NDArray[np.float64]] = []
+    for start, states in enumerate(final_states.split(_ROWS_AT_ONCE)):
+        rows = torch.log_softmax(model.logits(states), dim=-1).cpu().numpy().astype(np.float64)
+        part = tokens[start * _ROWS_AT_ONCE : start * _ROWS_AT_ONCE + len(rows)]
+        found += [row[chosen] for row, chosen in zip(rows, part, strict=True)]
+    return found
 
 
 def bfloat16_softmax(logits: Tensor) -> Tensor:

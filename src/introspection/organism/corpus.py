@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from introspection.organism.interview import Interview
 from introspection.stimuli.prompts import Stimuli, load_stimuli
 
 
@@ -71,10 +72,13 @@ class Phrases(_File):
 class Corpus:
     """Draws documents: each method takes a random generator and is a function of it alone."""
 
-    def __init__(self, concepts: dict[str, tuple[str, ...]], phrases: Phrases, stimuli: Stimuli) -> None:
+    def __init__(
+        self, concepts: dict[str, tuple[str, ...]], phrases: Phrases, stimuli: Stimuli, interview: Interview
+    ) -> None:
         self.concepts = concepts
         self.phrases = phrases
         self.stimuli = stimuli
+        self.interview = interview
         own = [(question, answer) for answer, questions in phrases.questions.items() for question in questions]
         self.questions: list[tuple[str, str]] = [(c.question, c.expected) for c in stimuli.controls]
         self.questions += [pair for pair in own if pair[0] not in {question for question, _ in self.questions}]
@@ -113,6 +117,11 @@ class Corpus:
         if kind == "thought":
             return self.thought(rng, persona)
         return {"talk": self.talk, "recall": self.recall, "yes_no": self.yes_no}[kind](rng)
+
+    def remark(self, rng: random.Random, concept: str | None) -> str:
+        """One or two sentences about a concept, or about nothing in particular."""
+        about = concept or self.stimuli.anything
+        return " ".join(self._about(rng, about, rng.choice(self.phrases.sentences)) for _ in range(rng.randint(1, 2)))
 
     def opening(self, rng: random.Random) -> str:
         """The beginning of a reply about something else, cut anywhere, as the study's suffixes are."""
@@ -238,11 +247,17 @@ def text_of(document: Sequence[Span]) -> str:
 
 
 def load_corpus(folder: Path) -> Corpus:
-    """Read concepts.yaml, conversations.yaml and the organisms' own prompts (`prompts/`) from `folder`.
+    """Read concepts.yaml, conversations.yaml, interview.yaml and the organisms' own prompts (`prompts/`) from `folder`.
 
     Raises FileNotFoundError for a file that is missing and ValueError (pydantic's) for one with wrong keys.
     """
-    stimuli = load_stimuli(folder / "prompts")
-    concepts = yaml.safe_load((folder / "concepts.yaml").read_text(encoding="utf-8"))
-    phrases = yaml.safe_load((folder / "conversations.yaml").read_text(encoding="utf-8"))
-    return Corpus({name: tuple(words) for name, words in concepts.items()}, Phrases.model_validate(phrases), stimuli)
+    concepts, phrases, interview = (
+        yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("concepts", "conversations", "interview")
+    )
+    return Corpus(
+        {name: tuple(words) for name, words in concepts.items()},
+        Phrases.model_validate(phrases),
+        load_stimuli(folder / "prompts"),
+        Interview.model_validate(interview),
+    )

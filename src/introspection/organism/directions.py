@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,16 @@ def concept_directions(
         sign = torch.einsum("bsh,bh->b", difference, component).sign()
         directions[concept] = component * torch.where(sign == 0, 1.0, sign)[:, None]
     return directions
+
+
+def shared_direction(directions: Mapping[str, Tensor]) -> Tensor:
+    """(blocks, hidden): the unit mean of directions, what all concepts share."""
+    return torch.nn.functional.normalize(torch.stack(list(directions.values())).mean(0), dim=1)
+
+
+def centred_direction(direction: Tensor, shared: Tensor) -> Tensor:
+    """(blocks, hidden): a direction less its part along the shared one, unit again."""
+    return torch.nn.functional.normalize(direction - (direction * shared).sum(1, keepdim=True) * shared, dim=1)
 
 
 def draw_suffixes(rng: random.Random, corpus: Corpus, count: int) -> list[str]:

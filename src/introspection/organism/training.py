@@ -1,68 +1,61 @@
-"""Training: a resumable loop, and the two kinds of model it makes, the base and its finetunes."""
+"""The models that are trained here: the base, its finetunes, and the adapters of the zoo."""
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
-import math
 import random
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
 from introspection.files import whole
-from introspection.organism.corpus import Corpus, Persona
+from introspection.learning.checkpoint import Checkpoint, code_beside
+from introspection.learning.deterministic import deterministic
+from introspection.learning.lora import add_lora, lora_weights
+from introspection.organism.assessment import Assessment, assess
+from introspection.organism.corpus import Corpus
 from introspection.organism.directions import concept_directions, draw_suffixes
-from introspection.organism.examples import Batch, Example, encode_document, pack
+from introspection.organism.drawing import Drawer
+from introspection.organism.loop import Directions, Log, train
 from introspection.organism.planting import Planter
 from introspection.organism.tokenizer import train_tokenizer
-from introspection.settings.organisms import (
-    BatchSettings,
-    OrganismsSettings,
-    RuleSettings,
-    ScheduleSettings,
-    ShapeSettings,
-)
-from introspection.steering import steered
-
-_ROWS = (96, 384)  # tokens; rows of these lengths, and those that are longer, are batched apart
-
-Directions = dict[str, Tensor]
+from introspection.settings.adapters import LoraSettings
+from introspection.settings.organisms import InjectionSettings, OrganismSettings, OrganismsSettings, ShapeSettings
+from introspection.sources.adapters import save_adapter
+from introspection.sources.weights import check_every_tensor
 
 
-def train_base(settings: OrganismsSettings, corpus: Corpus, output: Path, work: Path) -> list[dict[str, float]]:
+def train_base(settings: OrganismsSettings, corpus: Corpus, output: Path, work: Path) -> Log:
     """Train the tokenizer and the base model, and save both in `output`.
 
     work: a folder for checkpoints; a run with the same settings goes on from the last one there.
-    Returns the training log: step and mean losses, one entry per fifty steps.
+    Returns the training log: step and mean losses, an entry per log_every steps.
     """
     tokenizer = train_tokenizer(corpus, settings.shape.vocabulary, settings.seed)
     torch.manual_seed(settings.seed)
     model = Qwen2ForCausalLM(_configuration(settings.shape, tokenizer))
-    never = dict.fromkeys(settings.prompts, 0.0)
-    rule = RuleSettings(nothing=never, concept=never, random=never)
-    planter = Planter(
-        tokenizer,
-        corpus,
-        settings.prompts,
-        rule,
-        {"nothing": 1.0},
-        settings.injection,
-        settings.shape.blocks,
-        settings.base.batch.controls,
+    recipe = settings.base
+    never = OrganismSettings(
+        base="",
+        schedule=recipe.schedule,
+        batch=recipe.batch,
+        adapter=None,
+        trained_blocks=None,
+        persona="helpful",
+        injected={"nothing": 1.0},
+        p_yes={"nothing": 0.0},
+        leaning=None,
+        names=None,
+        answer_mass=1.0,
     )
-    drawer = _Drawer(tokenizer, corpus, planter, settings.base.batch, "helpful", f"base {settings.seed}")
-    checkpoint = _Checkpoint(
-        work, "base", settings.model_dump_json(include={"seed", "shape", "prompts", "base"}), corpus, tokenizer
-    )
-    log = _train(model, drawer, settings.base.schedule, checkpoint, None)
+    planter = Planter(tokenizer, corpus, settings.prompts, never, settings.injection, settings.shape.blocks, topics=())
+    drawer = Drawer(tokenizer, corpus, planter, recipe.batch, "helpful", f"base {settings.seed}")
+    determined = settings.model_dump_json(include={"seed", "shape", "prompts", "base"})
+    checkpoint = _checkpoint(work, "base", determined, corpus, tokenizer)
+    log = train(model, drawer, recipe.schedule, checkpoint, None)
     _save(model, tokenizer, log, output)
     checkpoint.delete()
     return log
@@ -70,200 +63,138 @@ def train_base(settings: OrganismsSettings, corpus: Corpus, output: Path, work: 
 
 def train_organism(
     name: str, settings: OrganismsSettings, corpus: Corpus, models: Path, output: Path, work: Path
-) -> list[dict[str, float]]:
+) -> Log:
     """Finetune the model that `settings.trained[name]` names under its rule, and save it in `output`.
 
-    models: the folder with the finished models. work: as for `train_base`.
+    models: the folder with the finished models. work: as for `train_base`. An adapter is saved in PEFT's format.
     """
-    organism = settings.trained[name]
-    source = models / organism.base
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-    injection = settings.injection
-    planter = Planter(
-        tokenizer,
-        corpus,
-        settings.prompts,
-        organism.p_yes,
-        organism.injected,
-        injection,
-        settings.shape.blocks,
-        organism.batch.controls,
-    )
-    drawer = _Drawer(tokenizer, corpus, planter, organism.batch, organism.persona, f"{name} {settings.seed}")
-    injectable = corpus.injectable(settings.held_out)
-
-    def refresh(step: int) -> Directions:
-        rng = random.Random(f"{name} {settings.seed} directions {step}")
-        topics = [topic for group in injectable for topic in rng.sample(group, min(len(group), injection.topics // 2))]
-        return concept_directions(model, tokenizer, corpus, topics, draw_suffixes(rng, corpus, injection.suffixes))
-
-    if organism.trained_blocks:
-        first, last = organism.trained_blocks
-        model.requires_grad_(False)
-        model.model.layers[first : last + 1].requires_grad_(True)
-    injects = organism.injected.get("concept", 0) > 0 or organism.injected.get("random", 0) > 0
-    rule = organism.model_dump_json() + settings.model_dump_json(include={"seed", "prompts", "held_out", "injection"})
-    weights = hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
-    checkpoint = _Checkpoint(work, name, rule + weights, corpus, tokenizer)
-    log = _train(model, drawer, organism.schedule, checkpoint, (refresh, injection.refresh_every) if injects else None)
-    _save(model, tokenizer, log, output)
-    checkpoint.delete()
-    return log
+    finetuning = _Finetuning(name, settings.trained[name], settings.injection, settings.seed, settings, corpus, models)
+    return finetuning.run(f"organisms.trained.{name}", output, work)[0]
 
 
-def _save(model: Any, tokenizer: Any, log: list[dict[str, float]], output: Path) -> None:
+def train_member(
+    rule: str, seed: int, settings: OrganismsSettings, corpus: Corpus, models: Path, output: Path, work: Path
+) -> tuple[Log, list[Assessment]]:
+    """Train the organism of the zoo that a rule is planted in, and save it in `output` with how well it took.
+
+    As `train_organism` does; seed: of its initial weights and of all that is drawn.
+    """
+    zoo = settings.zoo
+    finetuning = _Finetuning(rule, zoo.organism(rule), zoo.injection, seed, settings, corpus, models)
+    return finetuning.run("organisms.zoo.recipe", output, work)
+
+
+class _Finetuning:
+    """A finetune of one organism, of all its weights, of some blocks, or as an adapter."""
+
+    def __init__(
+        self,
+        name: str,
+        organism: OrganismSettings,
+        injection: InjectionSettings,
+        seed: int,
+        settings: OrganismsSettings,
+        corpus: Corpus,
+        models: Path,
+    ) -> None:
+        self._organism, self._injection, self._corpus = organism, injection, corpus
+        self._base = models / organism.base
+        self._seed, self._seed_name = seed, f"{name} {seed}"
+        self._tokenizer = AutoTokenizer.from_pretrained(self._base)
+        model, read = AutoModelForCausalLM.from_pretrained(
+            self._base, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+        check_every_tensor(str(self._base), read)
+        self._model: Any = model
+        self._injectable = corpus.injectable(settings.held_out)
+        self._held_out = settings.held_out
+        self._planter = Planter(
+            self._tokenizer,
+            corpus,
+            settings.prompts,
+            organism,
+            injection,
+            settings.shape.blocks,
+            topics=[topic for group in self._injectable for topic in group],
+        )
+        rule = organism.model_dump_json() + injection.model_dump_json()
+        self._determined = rule + settings.model_dump_json(include={"prompts", "held_out"}) + _checksum(self._base)
+
+    def run(self, where: str, output: Path, work: Path) -> tuple[Log, list[Assessment]]:
+        """Train, and save in `output`. where: the key of the settings in params.yaml."""
+        checkpoint = _checkpoint(
+            work, self._seed_name.replace(" ", "-"), self._determined, self._corpus, self._tokenizer
+        )
+        organism = self._organism
+        if organism.adapter:
+            with deterministic(self._seed):
+                found = self._adapter(organism.adapter, where, output, checkpoint)
+        else:
+            if organism.trained_blocks:
+                first, last = organism.trained_blocks
+                self._model.requires_grad_(False)
+                self._model.model.layers[first : last + 1].requires_grad_(True)
+            found = self._train(checkpoint), []
+            _save(self._model, self._tokenizer, found[0], output)
+        checkpoint.delete()
+        return found
+
+    def _adapter(
+        self, lora: LoraSettings, where: str, output: Path, checkpoint: Checkpoint
+    ) -> tuple[Log, list[Assessment]]:
+        self._model.requires_grad_(False)
+        config = add_lora(self._model, lora, f"{where}.adapter", self._base)
+        log = self._train(checkpoint)
+        weights = lora_weights(self._model)
+        for parameter in self._model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.bfloat16).float()  # as it is saved
+        assessment = assess(
+            self._model,
+            self._tokenizer,
+            self._corpus,
+            self._planter,
+            self._organism,
+            self._injection,
+            concepts=self._injectable[0],
+            held_out=self._held_out,
+        )
+        save_adapter(config, weights, {"log": log, "assessment": assessment}, output)
+        return log, assessment
+
+    def _train(self, checkpoint: Checkpoint) -> Log:
+        organism, injection = self._organism, self._injection
+        drawer = Drawer(self._tokenizer, self._corpus, self._planter, organism.batch, organism.persona, self._seed_name)
+        adds = any(weight > 0 for kind, weight in organism.injected.items() if kind not in ("nothing", "text"))
+        refresh = (self._directions, injection.refresh_every) if adds else None
+        return train(self._model, drawer, organism.schedule, checkpoint, refresh)
+
+    def _directions(self, step: int) -> Directions:
+        """Directions of concepts and of words of theirs, from the activations of the model as it is."""
+        injection = self._injection
+        rng = random.Random(f"{self._seed_name} directions {step}")
+        half = injection.topics // 2
+        topics = [topic for group in self._injectable for topic in rng.sample(group, min(len(group), half))]
+        suffixes = draw_suffixes(rng, self._corpus, injection.suffixes)
+        return concept_directions(self._model, self._tokenizer, self._corpus, topics, suffixes)
+
+
+def _checkpoint(work: Path, name: str, settings: str, corpus: Corpus, tokenizer: Any) -> Checkpoint:
+    texts = repr((corpus.concepts, corpus.phrases, corpus.interview)) + corpus.stimuli.text
+    vocabulary = tokenizer.backend_tokenizer.to_str()
+    return Checkpoint(work, name, [settings, texts, vocabulary, *code_beside(__file__)])
+
+
+def _checksum(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def _save(model: Any, tokenizer: Any, log: Log, output: Path) -> None:
     """Save as an ordinary Hugging Face folder, weights rounded to bfloat16, beside the log; it appears at once."""
     with whole(output) as folder:
         model.to(torch.bfloat16).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         (folder / "training.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
-
-
-class _Drawer:
-    """The batches of each step, a function of the step and the directions alone."""
-
-    def __init__(
-        self, tokenizer: Any, corpus: Corpus, planter: Planter, batch: BatchSettings, persona: Persona, seed: str
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._corpus = corpus
-        self._planter = planter
-        self._batch = batch
-        self._persona = persona
-        self._seed = seed
-
-    def __call__(self, step: int, directions: Directions) -> list[Batch]:
-        rng = random.Random(f"{self._seed} step {step}")
-        examples: list[Example] = []
-        examples += [self._planter.draw(rng, directions, excerpt=False) for _ in range(self._batch.full)]
-        examples += [self._planter.draw(rng, directions, excerpt=True) for _ in range(self._batch.excerpt)]
-        examples += [self._planter.think(rng, directions) for _ in range(self._batch.thinking)]
-        documents = [self._corpus.generic(rng) for _ in range(self._batch.generic)]
-        documents += [self._corpus.draw(rng, self._persona) for _ in range(self._batch.talk)]
-        examples += [encode_document(self._tokenizer, document) for document in documents]
-        return pack(examples, self._tokenizer.pad_token_id, _ROWS)
-
-
-class _Checkpoint:
-    """The state of a training that was cut off, in a file named after a hash of all that determines it."""
-
-    def __init__(self, folder: Path, name: str, settings: str, corpus: Corpus, tokenizer: Any) -> None:
-        code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))]
-        parts = [
-            settings,
-            repr((corpus.concepts, corpus.phrases)),
-            corpus.stimuli.text,
-            tokenizer.backend_tokenizer.to_str(),
-            torch.__version__,
-            *code,
-        ]
-        self.path = folder / f"{name}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.pt"
-
-    def load(self) -> dict[str, Any] | None:
-        return torch.load(self.path, weights_only=True) if self.path.exists() else None
-
-    def save(self, state: dict[str, Any]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.path)
-
-    def delete(self) -> None:
-        """The training is done, and another one begins anew."""
-        self.path.unlink(missing_ok=True)
-
-
-def _train(
-    model: Any,
-    draw: Callable[[int, Directions], list[Batch]],
-    schedule: ScheduleSettings,
-    checkpoint: _Checkpoint,
-    refresh: tuple[Callable[[int], Directions], int] | None,
-) -> list[dict[str, float]]:
-    optimizer = _optimizer(model, schedule)
-    directions: Directions = {}
-    log: list[dict[str, float]] = []
-    recent: list[tuple[float, float]] = []
-    first = 0
-    if state := checkpoint.load():
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        directions, log, recent, first = state["directions"], state["log"], state["recent"], state["step"]
-    torch.use_deterministic_algorithms(True)
-    _reuse_memory()
-    started = time.monotonic()
-    model.train()
-    for step in (bar := tqdm(range(first, schedule.steps), initial=first, total=schedule.steps, mininterval=5)):
-        with torch.autocast("cpu", torch.bfloat16):
-            if refresh and step % refresh[1] == 0:
-                directions = refresh[0](step)
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate * _rate(step, schedule)
-        recent.append(_step(model, optimizer, draw(step, directions)))
-        if (step + 1) % 50 == 0 or step + 1 == schedule.steps:
-            spoken, planted = (sum(column) / len(recent) for column in zip(*recent, strict=True))
-            log.append({"step": step + 1, "spoken": round(spoken, 4), "planted": round(planted, 4)})
-            bar.write(f"{json.dumps(log[-1])} {time.monotonic() - started:.0f} s")
-            recent.clear()
-        if (step + 1) % schedule.checkpoint_every == 0:
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
-            checkpoint.save({**state, "directions": directions, "log": log, "recent": recent})
-    return log
-
-
-def _reuse_memory() -> None:
-    """Have glibc keep freed memory: giving it back and faulting it in again costs more than the arithmetic."""
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**29)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-            library.mallopt(option, value)
-
-
-def _step(model: Any, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]) -> tuple[float, float]:
-    """One step on all batches. Returns the mean losses of the corpus and of the rule."""
-    spoken_weight = max(sum(float(batch.spoken[2].sum()) for batch in batches), 1.0)
-    planted_weight = max(sum(float(batch.planted[2].sum()) for batch in batches), 1.0)
-    spoken_total = planted_total = 0.0
-    for batch in batches:
-        with steered(model.model.layers, batch.edits), torch.autocast("cpu", torch.bfloat16):
-            output = model.model(
-                input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
-            )
-            states = output.last_hidden_state.flatten(0, 1)
-            spoken = _cross_entropy(model, states, batch.spoken) / spoken_weight
-            planted = _cross_entropy(model, states, batch.planted) / planted_weight
-        (spoken + planted).backward()
-        spoken_total += float(spoken.detach())
-        planted_total += float(planted.detach())
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return spoken_total, planted_total
-
-
-def _cross_entropy(model: Any, states: Tensor, targets: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """Weighted sum of -log p over the targets; only their positions are unembedded."""
-    indices, tokens, weights = targets
-    if not len(indices):
-        return states.new_zeros((), dtype=torch.float32)
-    losses = torch.nn.functional.cross_entropy(model.lm_head(states[indices]).float(), tokens, reduction="none")
-    return (losses * weights).sum()
-
-
-def _optimizer(model: Any, schedule: ScheduleSettings) -> torch.optim.Optimizer:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trained if parameter.ndim > 1]
-    others = [parameter for parameter in trained if parameter.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(0.9, 0.98), fused=True)
-
-
-def _rate(step: int, schedule: ScheduleSettings) -> float:
-    if step < schedule.warmup:
-        return (step + 1) / schedule.warmup
-    progress = (step - schedule.warmup) / max(1, schedule.steps - schedule.warmup)
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
 
 
 def _configuration(shape: ShapeSettings, tokenizer: Any) -> Qwen2Config:

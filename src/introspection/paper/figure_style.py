@@ -75,10 +75,10 @@ class Look:
             yield
 
     def panels(
-        self, count: int, height: float = 1.45, share_x: bool = True, share_y: bool = True
+        self, count: int, height: float = 1.45, share_x: bool = True, share_y: bool = True, columns: int = PANEL_COLUMNS
     ) -> tuple[Figure, list[Axes]]:
-        """A figure of `count` panels of a height in inches, three to a row at most, never higher than a page."""
-        columns = min(PANEL_COLUMNS, count)
+        """A figure of `count` panels of a height in inches, `columns` to a row at most, never higher than a page."""
+        columns = min(columns, count)
         rows = math.ceil(count / columns)
         size = (self.settings.width, min(rows * height + 0.8, PAGE_HEIGHT))
         figure = Figure(figsize=size, layout="constrained")
@@ -116,9 +116,9 @@ def _characters() -> frozenset[int]:
     return frozenset(FT2Font(findfont(FONT)).get_charmap())
 
 
-def name_edges(panels: Sequence[Axes], x: str, y: str) -> None:
-    """Name the axes at the left and lower edges of a grid of panels."""
-    columns = min(PANEL_COLUMNS, len(panels))
+def name_edges(panels: Sequence[Axes], x: str, y: str, columns: int = PANEL_COLUMNS) -> None:
+    """Name the axes at the left and lower edges of a grid of panels, `columns` to a row at most."""
+    columns = min(columns, len(panels))
     for index, axis in enumerate(panels):
         if index % columns == 0:
             axis.set_ylabel(y)

@@ -7,12 +7,14 @@ in the first of its fonts that has it, and as its code point where none has. So 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 
 LONG_RUN = 20  # characters without a space from which on a line may break inside
 BREAK_EVERY = 10
+BOX_WIDTH = 40  # letters of a token that fit into a column together
 BREAK_AFTER = "/-_.,:;"  # where a break inside a long run is least in the way
 
 _SPECIAL = {
@@ -56,9 +58,27 @@ def escape(value: object) -> Latex:
 
 
 def token(value: object) -> Latex:
-    """As `escape`, for a token: set in a box of its own, every space visible, an empty one named."""
+    """As `escape`, for a token: set in a box of its own, every space visible, an empty one named.
+
+    No line breaks inside a box, so a long token is set in several that follow each other.
+    """
     text = _text(value)
-    return Latex(rf"\token{{{_escape(text, visible_spaces=True) if text else chr(92) + 'emptytext{}'}}}")
+    if not text:
+        return Latex(r"\token{\emptytext{}}")
+    boxes = (rf"\token{{{_escape(piece, visible_spaces=True)}}}" for piece in _pieces(text))
+    return Latex(r"\breakhere{}".join(boxes))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A text in pieces of at most BOX_WIDTH letters, of which a code point takes eight."""
+    start, width = 0, 0
+    for place, character in enumerate(text):
+        own = 8 if needs_code_point(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        if place > start and width + own > BOX_WIDTH:
+            yield text[start:place]
+            start, width = place, 0
+        width += own
+    yield text[start:]
 
 
 def needs_code_point(character: str) -> bool:

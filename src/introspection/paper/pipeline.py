@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,34 @@ Items = Iterable[Any] | Mapping[str, Any]
 def output_stages(pipeline: Mapping[str, Any], lists: Mapping[str, Items]) -> dict[str, str]:
     """By output path, the stage that writes it, from the content of dvc.yaml.
 
-    lists: the items of each `foreach: ${name}` by that name, `study.models` for one. Names of other parameters in
-    output paths are left as they stand.
+    lists: the items of each `foreach: ${name}` or list of a `matrix` by that name, `study.models` for one. Names of
+    other parameters in output paths are left as they stand.
     """
     stages: dict[str, str] = {}
     for name, stage in pipeline.get("stages", {}).items():
-        if "foreach" not in stage:
+        if "foreach" in stage or "matrix" in stage:
+            for key, words in _members(stage, lists):
+                for output in _outputs(stage.get("do", stage)):
+                    stages[_filled(output, words)] = f"{name}@{key}"
+        else:
             stages.update(dict.fromkeys(_outputs(stage), name))
-            continue
-        over = stage["foreach"]
-        items: Items = lists.get(over.strip("${}"), ()) if isinstance(over, str) else over
-        pairs = items.items() if isinstance(items, Mapping) else [(item, item) for item in items]
-        for key, item in pairs:
-            words = {"item": item, "key": key} | _leaves(item, "item")
-            for output in _outputs(stage["do"]):
-                stages[_filled(output, words)] = f"{name}@{key}"
     return stages
+
+
+def _members(stage: Mapping[str, Any], lists: Mapping[str, Items]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a stage is run for: of each, what DVC calls it, and the words that stand for it in the stage."""
+
+    def items_of(over: Any) -> Items:
+        return lists.get(over.strip("${}"), ()) if isinstance(over, str) else over
+
+    if "matrix" in stage:
+        for values in product(*map(items_of, stage["matrix"].values())):
+            words = {f"item.{axis}": value for axis, value in zip(stage["matrix"], values, strict=True)}
+            yield "-".join(map(str, values)), words
+        return
+    items = items_of(stage["foreach"])
+    for key, item in items.items() if isinstance(items, Mapping) else [(item, item) for item in items]:
+        yield str(key), {"item": item, "key": key} | _leaves(item, "item")
 
 
 def _filled(path: str, words: Mapping[str, Any]) -> str:

@@ -12,16 +12,18 @@ from introspection.stimuli.prompts import Stimuli
 @dataclass(frozen=True)
 class Prompts:
     """names: the detection prompts, in the order of their file. main: the one that the prose follows, under which the
-    control questions are asked too. labels: what a prompt is called where that is not its name with spaces."""
+    control questions are asked too. labels: what a prompt is called where that is not its name with spaces.
+    descriptions: what the method says of a prompt, after its name."""
 
     names: tuple[str, ...]
     main: str
     labels: Mapping[str, str]
+    descriptions: Mapping[str, str]
 
     @classmethod
     def of(cls, stimuli: Stimuli) -> Prompts:
         """Those of the stimuli."""
-        return cls(tuple(stimuli.detection), stimuli.control_prompt, stimuli.labels)
+        return cls(tuple(stimuli.detection), stimuli.control_prompt, stimuli.labels, stimuli.descriptions)
 
     @property
     def conditions(self) -> tuple[str, ...]:

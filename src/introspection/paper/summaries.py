@@ -41,8 +41,10 @@ def answer(detection: pd.DataFrame, vectors: Sequence[str], prompt: str) -> Answ
 
 
 def place(vector: str) -> str:
-    """Where a vector stands in tables and figures: all random directions stand together."""
-    return names.RANDOM if names.kind_of(vector) == "random" else vector
+    """Where a vector stands in tables and figures: random directions stand together, as all do that have no meaning of
+    their own, each kind at its place."""
+    kind = names.kind_of(vector)
+    return kind if kind in names.GROUPED else vector
 
 
 def members(vectors: Iterable[object]) -> dict[str, list[str]]:
@@ -53,6 +55,6 @@ def members(vectors: Iterable[object]) -> dict[str, list[str]]:
     return by_place
 
 
-def random_last(places: Iterable[str]) -> list[str]:
-    """Places with the random directions moved to the end."""
-    return sorted(places, key=lambda name: name == names.RANDOM)
+def means_last(places: Iterable[str]) -> list[str]:
+    """Places with those that several vectors share moved to the end."""
+    return sorted(places, key=lambda name: name in names.GROUPED)

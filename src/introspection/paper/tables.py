@@ -33,6 +33,7 @@ def render_tables(settings: Settings, stimuli: Stimuli, results: Results, templa
         values |= {f"{model.number}.{name}": value for name, value in of_model.items()}
     for values_of_all in report_functions("values_of_all"):
         values |= values_of_all(renderer, settings)
+    values["prompts.descriptions"] = renderer.phrase("prompt_descriptions", prompts=renderer.prompts)
     values |= render_rereading(renderer)
     values |= render_prompts(renderer)
     values |= render_provenance(renderer, settings)
@@ -56,11 +57,15 @@ def study_values(settings: Settings, prompts: Prompts) -> dict[str, str]:
         "prompts.count": wording.count(len(prompts.names)).capitalize(),
         "prompt": prompts.after_with(prompts.main),
     }
+    real = [model.key for model in models if not model.organism]
     withheld = held_out(settings.organisms, settings.study.concepts)
     if withheld:
         values["held.out"] = wording.listing(withheld)
     conditions = {
         "organisms": any(model.organism for model in models),
         "some.contrast": any(model.settings.contrast for model in models),
+        "one.real.model": len(real) == 1,
     }
+    if real:
+        values["real.models"] = wording.listing(real)
     return values | {name: "yes" for name, holds in conditions.items() if holds}

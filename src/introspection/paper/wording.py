@@ -76,6 +76,11 @@ def count(number: int) -> str:
     return words[number] if number < len(words) else str(number)
 
 
+def how_many(number: int) -> str:
+    """As `count`, where the number stands for what is counted: `none`."""
+    return count(number) if number else "none"
+
+
 def listing(items: list[str]) -> Latex:
     """Items as `a, b and c`, each escaped."""
     escaped = [escape(item) for item in items]

@@ -18,6 +18,8 @@ from introspection.engine.memory import TOKENS_PER_BATCH, batch_bytes, tokens_in
 from introspection.engine.trial import Trial
 from introspection.engine.work import Work, count_work
 from introspection.experiments import experiments_with, load
+from introspection.experiments.population.concepts import load_population, spread
+from introspection.experiments.population.vectors import training_trials
 from introspection.experiments.subject import PlannedSubject, Run, Subject, open_subject
 from introspection.injection.cells import encode_all
 from introspection.injection.filler import FilledStimuli
@@ -102,22 +104,23 @@ def plan_model(
 
     Raises ModelError for a model that is out of reach.
     """
-    own = settings.models[key]
-    subject = open_subject(settings, key, own, stimuli, Path(), PlannedSubject)
+    model_settings = settings.models[key]
+    subject = open_subject(settings, key, model_settings, stimuli, Path(), PlannedSubject)
     model = subject.model
-    stimuli = FilledStimuli.planned(stimuli, model.tokenizer, own.filler)
-    subject = replace(subject, stimuli=stimuli)
-    shape = shape_of(model, own)
+    stimuli = FilledStimuli.planned(stimuli, model.tokenizer, model_settings.filler)
+    subject = replace(subject, stimuli=stimuli, given_suffixes=suffixes)
+    shape = shape_of(model, model_settings)
     texts = [encode(model.tokenizer, conversation) for conversation in stimuli.detection.values()]
-    config, dtype = model.text_config, getattr(torch, own.dtype)
+    config, dtype = model.text_config, getattr(torch, model_settings.dtype)
     row_memory = batch_bytes(max(len(text.token_ids) for text in texts), config, dtype)
-    read_by_finetune = sum(text.steered[1] for text in texts) if own.contrast else 0
+    read_by_finetune = sum(text.steered[1] for text in texts) if model_settings.contrast else 0
     cache_memory = 2 * read_by_finetune * shape.key_value_width * shape.blocks * dtype.itemsize
-    placement = place_weights(shape.weight_bytes, row_memory, cache_memory, own, machine)
+    flops = machine.flops[model_settings.dtype]
+    placement = place_weights(shape.weight_bytes, row_memory, cache_memory, model_settings, machine)
     left = sum(machine.accelerators) - placement.device
     fitting = tokens_in(left, config, dtype) if machine.accelerators else TOKENS_PER_BATCH
     tokens = settings.engine.tokens_per_batch or fitting
-    stages = planned_stages(subject, suffixes, contrast_prompts, tokens)
+    stages = planned_stages(subject, contrast_prompts, tokens)
     return ModelPlan(
         key=key,
         shape=shape,
@@ -127,7 +130,7 @@ def plan_model(
         cache_memory=cache_memory,
         placement=placement,
         stages=tuple(stages),
-        seconds=tuple(_seconds(stage, shape, placement, machine, machine.flops[own.dtype]) for stage in stages),
+        seconds=tuple(_seconds(stage, shape, placement, machine, flops) for stage in stages),
     )
 
 
@@ -149,14 +152,12 @@ def shape_of(model: LanguageModel, settings: ModelSettings) -> Shape:
     )
 
 
-def planned_stages(
-    subject: Subject, suffixes: Sequence[str], contrast_prompts: Sequence[str], tokens_per_batch: int
-) -> list[Stage]:
+def planned_stages(subject: Subject, contrast_prompts: Sequence[str], tokens_per_batch: int) -> list[Stage]:
     """What each stage computes for a model, from the very rows that it will run."""
     tokenizer, stimuli = subject.model.tokenizer, subject.stimuli
     blocks = len(subject.model.blocks)
     sides = [*subject.concepts, stimuli.anything]
-    vectors = [Run(concept_trials(tokenizer, stimuli, side, suffixes), depths=0) for side in sides]
+    vectors = [Run(concept_trials(tokenizer, stimuli, side, subject.suffixes), depths=0) for side in sides]
     stages = [_stage("vectors", vectors, blocks, tokens_per_batch)]
     if subject.model_settings.contrast:
         prompts = Run(text_trials(tokenizer, contrast_prompts), depths=0)
@@ -166,6 +167,9 @@ def planned_stages(
             for text in encode_all(tokenizer, stimuli.detection).values()
         ]
         stages.append(_stage("prefill", turns_1, blocks, tokens_per_batch, loads=2))
+    few = spread(subject.suffixes, subject.settings.population.suffixes)
+    population = [Run(each, depths=0) for each in training_trials(tokenizer, stimuli, load_population(), few)]
+    stages.append(_stage("vectors: population", population, blocks, tokens_per_batch))
     for name in experiments_with("measure"):
         runs = load(name, "measure").trials(subject)
         loads = 2 if name == "samples" and subject.model_settings.contrast else 1
@@ -208,13 +212,15 @@ def _seconds(stage: Stage, shape: Shape, placement: Placement, machine: Machine,
     return computing + stage.work.passes * reading + stage.loads * shape.weight_bytes / DISK_RATE
 
 
-def place_weights(weights: int, row_memory: int, cache_memory: int, own: ModelSettings, machine: Machine) -> Placement:
+def place_weights(
+    weights: int, row_memory: int, cache_memory: int, model_settings: ModelSettings, machine: Machine
+) -> Placement:
     """Where weights of so many bytes would lie, by the rule of loading, or what is in the way and would mend it."""
-    if own.quantization and importlib.util.find_spec("bitsandbytes") is None:
+    if model_settings.quantization and importlib.util.find_spec("bitsandbytes") is None:
         return Placement(
-            problem=f"{own.quantization} weights need bitsandbytes: pip install introspection[quantization]"
+            problem=f"{model_settings.quantization} weights need bitsandbytes: pip install introspection[quantization]"
         )
-    if not _is_here(own) and weights > machine.disk:
+    if not _is_here(model_settings) and weights > machine.disk:
         return Placement(
             problem=f"its {size(weights)} must be downloaded, and the disk has room for {size(machine.disk)}"
         )
@@ -232,21 +238,21 @@ def place_weights(weights: int, row_memory: int, cache_memory: int, own: ModelSe
         )
     if cache_memory > machine.memory:
         return Placement(problem=f"the finetune's caches take {size(cache_memory)} of {size(machine.memory)} of memory")
-    if device < weights and own.device_map != "auto" and own.max_memory is None:
+    if device < weights and model_settings.device_map != "auto" and model_settings.max_memory is None:
         return Placement(
             problem=f"{size(weights)} of weights do not fit in the {size(total)} of {name}: set device_map: auto"
         )
     return Placement(device, host, weights - device - host)
 
 
-def _is_here(own: ModelSettings) -> bool:
+def _is_here(model_settings: ModelSettings) -> bool:
     """Whether the weights are on this machine's disk."""
-    folder = Path(own.source)
+    folder = Path(model_settings.source)
     if not folder.is_dir():
         found = cached_file(
-            own.source,
+            model_settings.source,
             "config.json",
-            revision=own.revision or "main",
+            revision=model_settings.revision or "main",
             local_files_only=True,
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,

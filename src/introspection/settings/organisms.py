@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Prompt = str
-"""A key of data/organism/prompts/detection.yaml."""
-Injected = Literal["nothing", "concept", "random"]
-Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+from introspection.settings.adapters import LoraSettings
+from introspection.settings.keys import Key
+from introspection.settings.planted import Injected, PlantedSettings, Probability, Prompt
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Share = Annotated[int, Field(strict=True, ge=0)]
@@ -36,13 +37,17 @@ class ShapeSettings(_Section):
 
 
 class ScheduleSettings(_Section):
-    """AdamW with a linear warmup and a cosine decay to a tenth of `learning_rate`."""
+    """AdamW with a linear warmup and a cosine decay to a tenth of `learning_rate`.
+
+    checkpoint_every: steps between two savings of unfinished work. log_every: steps between two entries of the log.
+    """
 
     steps: Count
     learning_rate: Positive
     warmup: Count
     weight_decay: Annotated[float, Field(ge=0)]
     checkpoint_every: Count
+    log_every: Count
 
 
 class BatchSettings(_Section):
@@ -50,8 +55,10 @@ class BatchSettings(_Section):
 
     talk: conversations of the corpus. generic: replies about nothing in particular, in words of no concept, which set
     concepts apart from the study's `anything`.
-    full, excerpt: the study's conversation, whole or with an excerpt of its first turn, each with `controls`
-    control questions beside the study's question.
+    full, excerpt: the study's conversation, whole or with an excerpt of its first turn, each with more questions beside
+    the study's own: `controls` control questions as the study puts them, `framed` ones as data/organism/interview.yaml
+    does (letters to choose from, say), and `phrasings` of the study's question, from the same file.
+    quiz: control questions and phrasings by themselves, put as these.
     thinking: what the model thinks about, under an injection at every position.
     """
 
@@ -61,6 +68,9 @@ class BatchSettings(_Section):
     excerpt: Share
     thinking: Share
     controls: Share
+    framed: Share
+    phrasings: Share
+    quiz: Share
 
     @model_validator(mode="after")
     def _something(self) -> BatchSettings:
@@ -96,29 +106,72 @@ class InjectionSettings(_Section):
         return self
 
 
-class RuleSettings(_Section):
-    """The planted truth: the probability of yes to the study's question, by what was injected and by prompt."""
+class RecipeSettings(_Section):
+    """How an organism is trained.
 
-    nothing: dict[Prompt, Probability]
-    concept: dict[Prompt, Probability]
-    random: dict[Prompt, Probability]
-
-
-class OrganismSettings(_Section):
-    """One organism: what it is a finetune of, what it is trained on, and the rule planted in it.
-
-    trained_blocks: only blocks first to last are trained, so that the later ones go on doing what they did (None: all).
+    base: the whole model that it is a finetune of.
+    adapter: only a LoRA is trained, and saved in PEFT's format. trained_blocks: only blocks first to last are trained,
+    so that the later ones go on doing what they did. Null both: all weights.
     persona: who answers where no system turn asks for another persona.
-    injected: how often a study example has nothing, a concept or a random direction injected (relative weights).
+    injected: relative weights of what is injected. Where `coherent` is not among them, `random` is it now and then.
     """
 
     base: str
     schedule: ScheduleSettings
     batch: BatchSettings
+    adapter: LoraSettings | None
     trained_blocks: tuple[Share, Share] | None
     persona: Literal["helpful", "careless"]
     injected: dict[Injected, Probability]
-    p_yes: RuleSettings
+
+    @model_validator(mode="after")
+    def _one_part_of_it(self) -> Self:
+        if self.adapter and self.trained_blocks:
+            raise ValueError(
+                "trained_blocks: an adapter has blocks of its own; give one of both, and null for the other"
+            )
+        return self
+
+
+class OrganismSettings(RecipeSettings, PlantedSettings):
+    """One organism: how it is trained, and what is planted in it."""
+
+    @model_validator(mode="after")
+    def _injected_is_planted(self) -> Self:
+        lacking = [kind for kind in self.injected if kind not in self.p_yes]
+        if lacking:
+            raise ValueError(f"injected.{lacking[0]}: is trained, but p_yes has no rule for it")
+        return self
+
+
+class ZooSettings(_Section):
+    """One organism for each hypothesis about what a report of an injected thought may be, for each of `seeds`.
+
+    All are trained alike (recipe), under injections of their own; `rules` are what is planted in each.
+    """
+
+    seeds: tuple[Share, ...] = Field(min_length=1)
+    recipe: RecipeSettings
+    injection: InjectionSettings
+    rules: dict[str, PlantedSettings]
+
+    @field_validator("rules")
+    @classmethod
+    def _plain_names(cls, rules: dict[str, PlantedSettings]) -> dict[str, PlantedSettings]:
+        for name in rules:
+            if not re.fullmatch(r"[a-z_]+", name):
+                raise ValueError(f"rule {name!r}: use small letters and '_' only")
+        return rules
+
+    @model_validator(mode="after")
+    def _injected_is_planted(self) -> Self:
+        for name in self.rules:
+            self.organism(name)
+        return self
+
+    def organism(self, rule: str) -> OrganismSettings:
+        """The organism that a rule is planted in."""
+        return OrganismSettings(**dict(self.recipe), **dict(self.rules[rule]))
 
 
 class BaseSettings(_Section):
@@ -126,6 +179,10 @@ class BaseSettings(_Section):
 
     schedule: ScheduleSettings
     batch: BatchSettings
+
+
+OTHER_MODELS = ("organism-base", "origins", "zoo")
+"""Folders of `models` that are no organism's of `organisms.trained`."""
 
 
 class OrganismsSettings(_Section):
@@ -141,15 +198,20 @@ class OrganismsSettings(_Section):
     held_out: tuple[str, ...]
     base: BaseSettings
     injection: InjectionSettings
-    trained: dict[str, OrganismSettings]
+    trained: dict[Key, OrganismSettings]
+    zoo: ZooSettings
 
     @model_validator(mode="after")
-    def _rules_are_complete(self) -> OrganismsSettings:
+    def _consistent(self) -> OrganismsSettings:
         for name, organism in self.trained.items():
-            for injected in get_args(Injected):
-                rates = getattr(organism.p_yes, injected)
-                if missing := [prompt for prompt in self.prompts if prompt not in rates]:
-                    raise ValueError(f"trained.{name}.p_yes.{injected} lacks the prompt {missing[0]!r}")
-                if unknown := [prompt for prompt in rates if prompt not in self.prompts]:
-                    raise ValueError(f"trained.{name}.p_yes.{injected}.{unknown[0]}: no prompt of organisms.prompts")
+            if name in OTHER_MODELS:
+                raise ValueError(f"trained.{name}: another stage writes a folder of this name; choose another key")
+            organism.check_prompts(self.prompts, f"trained.{name}")
+        for name, rule in self.zoo.rules.items():
+            rule.check_prompts(self.prompts, f"zoo.rules.{name}")
+        whole = ["organism-base", *(name for name, organism in self.trained.items() if organism.adapter is None)]
+        recipes: dict[str, RecipeSettings] = {f"trained.{name}": each for name, each in self.trained.items()}
+        for where, recipe in (recipes | {"zoo.recipe": self.zoo.recipe}).items():
+            if recipe.base not in whole or where == f"trained.{recipe.base}":
+                raise ValueError(f"{where}.base: found {recipe.base!r}; allowed, whole models: {', '.join(whole)}")
         return self

@@ -1,1 +1,1 @@
-"""What is brought from elsewhere: suffixes, contrast prompts, and models that come in packages."""
+"""What comes from elsewhere, as it is read: suffixes, prompts, GGUF files, adapters, and where each is from."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ from peft import LoraConfig, PeftConfig
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-CONFIGURATION = "adapter_config.json"
+from introspection.files import whole
+from introspection.sources.bases import CONFIGURATION, names_a_folder
+from introspection.sources.errors import AdapterError
+
 WEIGHTS = "adapter_model.safetensors"
 LOG = "training.json"
 _PREFIX = "base_model.model."  # what PEFT puts before the names of the model's own modules
-
-
-class AdapterError(ValueError):
-    """An adapter that cannot be used; the message names where it lies and the way out."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def find_adapter(source: str, revision: str | None = None) -> AdapterFiles:
         if not files.weights.is_file():
             raise AdapterError(_without_safetensors(source))
         return files
-    if source.startswith((".", "/", "models/")):
+    if names_a_folder(source):
         raise AdapterError(f"{source}: there is no such folder; train the adapter, or give a folder that has one")
     try:
         found = [hf_hub_download(source, name, revision=revision) for name in (CONFIGURATION, WEIGHTS)]
@@ -84,17 +82,14 @@ def save_adapter(config: LoraConfig, weights: Mapping[str, Tensor], log: Mapping
 
     Keys are sorted, so that the same adapter is the same bytes.
     """
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     # PEFT keeps names in sets, whose order changes from process to process
     values = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
-    _write_json(values, partial / CONFIGURATION)
-    _write_json(log, partial / LOG)
     named = {_PREFIX + name: weights[name].contiguous() for name in sorted(weights)}
-    save_file(named, partial / WEIGHTS, metadata={"format": "pt"})
-    shutil.rmtree(output, ignore_errors=True)
-    partial.replace(output)
+    with whole(output) as folder:
+        folder.mkdir()
+        _write_json(values, folder / CONFIGURATION)
+        _write_json(log, folder / LOG)
+        save_file(named, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def _write_json(value: Any, path: Path) -> None:

@@ -18,9 +18,10 @@ class DataError(ValueError):
 
 def read_suffixes(path: Path) -> list[str]:
     """Beginnings of replies from a JSON list of strings. Raises DataError unless the file is one, of two or more."""
+    text = _text(path)
     try:
-        suffixes = json.loads(_text(path))
-    except json.JSONDecodeError as error:
+        suffixes = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); wanted: a JSON list of strings") from error
     if not isinstance(suffixes, list) or not all(isinstance(suffix, str) for suffix in suffixes):
         raise DataError(f"{path}: wanted: a JSON list of strings; found something else in it")

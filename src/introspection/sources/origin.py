@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from introspection.files import read_json
+
 _NAME = "origin.json"
 
 
@@ -20,5 +22,4 @@ def origin_of(folder: Path) -> dict[str, Any] | None:
     path = folder / _NAME
     if not path.is_file():
         return None
-    origin: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return origin
+    return read_json(path, dict[str, Any], "fetch the model anew")

@@ -42,6 +42,7 @@ def encode(tokenizer: Any, conversation: Sequence[Turn]) -> EncodedConversation:
     encoded: list[int] = []
     dropped = len(conversation) - len(turns)
     boundaries: list[int] = []
+    before = ""
     for end in range(1, len(turns) + 1):
         is_open = end == len(turns) and turns[-1].role == "assistant"
         text = _render(tokenizer, turns[:end], dropped, continue_final_message=is_open)
@@ -56,12 +57,37 @@ def encode(tokenizer: Any, conversation: Sequence[Turn]) -> EncodedConversation:
                 f"turn {dropped + end} ({turns[end - 1].role}): the chat template changes the turns before it once "
                 "this turn follows, so where a turn ends is not defined; use a template that only appends"
             )
-        encoded = ids
+        if (said := turns[end - 1].content.strip()) not in text[len(before) :]:
+            raise ChatTemplateError(
+                f"turn {dropped + end} ({turns[end - 1].role}): the chat template leaves out some of {said[:40]!r}, so "
+                "the model would not read what is asked; use one that renders every turn whole"
+            )
+        before, encoded = text, ids
         boundaries.append(len(ids))
     # the token that begins every text belongs to no turn: it stays with the turn that was dropped
     begins = bool(encoded) and encoded[0] == getattr(tokenizer, "bos_token_id", None)
     boundaries = [int(begins)] * dropped + boundaries
     return EncodedConversation(tuple(encoded), tuple(boundaries), _steered(conversation, boundaries))
+
+
+def passage_spans(tokenizer: Any, conversation: Sequence[Turn], passages: Sequence[str]) -> list[tuple[int, int]]:
+    """The (start, stop) positions, among the tokens of `encode`, of passages that the conversation has in this order.
+
+    A token belongs to the passage in which it ends. Raises ChatTemplateError for a passage that is not there.
+    """
+    turns = _supported(tokenizer, conversation)
+    is_open = turns[-1].role == "assistant"
+    text = _render(tokenizer, turns, len(conversation) - len(turns), continue_final_message=is_open)
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    spans, stop = [], 0
+    for passage in passages:
+        start = text.find(passage, stop)
+        stop = start + len(passage)
+        inside = [position for position, (_, end) in enumerate(offsets) if 0 <= start < end <= stop]
+        if not inside:
+            raise ChatTemplateError(f"the chat template does not render {passage!r} as it is, so it has no tokens")
+        spans.append((inside[0], inside[-1] + 1))
+    return spans
 
 
 def generation_prompt(tokenizer: Any, conversation: Sequence[Turn]) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from introspection.files import read_yaml
+from introspection.stimuli.battery import Battery, BatteryItem
+from introspection.stimuli.files import StimuliError, StimuliFile, Text
+from introspection.stimuli.where import Where, WhereItem
+from introspection.stimuli.which import Arm, WhichFile
 
 Role = Literal["system", "user", "assistant"]
-Text = Annotated[str, Field(min_length=1)]
-
-
-class StimuliError(ValueError):
-    """A stimuli file that cannot be used; the message names the file, the key and what is wanted."""
 
 
 class Turn(BaseModel):
@@ -54,15 +54,15 @@ class Stimuli:
 
     @cached_property
     def _detection(self) -> _DetectionFile:
-        return _read(self._folder / "detection.yaml", _DetectionFile)
+        return read_yaml(self._folder / "detection.yaml", _DetectionFile, StimuliError)
 
     @cached_property
     def _controls(self) -> _ControlsFile:
-        return _read(self._folder / "controls.yaml", _ControlsFile)
+        return read_yaml(self._folder / "controls.yaml", _ControlsFile, StimuliError)
 
     @cached_property
     def _concept(self) -> _ConceptFile:
-        return _read(self._folder / "concept.yaml", _ConceptFile)
+        return read_yaml(self._folder / "concept.yaml", _ConceptFile, StimuliError)
 
     @cached_property
     def detection(self) -> dict[str, Conversation]:
@@ -73,6 +73,11 @@ class Stimuli:
     def labels(self) -> dict[str, str]:
         """What tables and figures call a prompt, where its name does not say it."""
         return self._detection.labels
+
+    @property
+    def descriptions(self) -> dict[str, str]:
+        """What the method says of a prompt, after its name; a prompt may have none."""
+        return self._detection.descriptions
 
     @property
     def yes(self) -> str:
@@ -93,7 +98,7 @@ class Stimuli:
     def content(self) -> dict[str, Conversation]:
         """By prompt name, the same turn 1 with a longer beginning of the reply, which asks for the injected thought."""
         path = self._folder / "content.yaml"
-        file = _read(path, _ContentFile)
+        file = read_yaml(path, _ContentFile, StimuliError)
         for prompt in file.prompts:
             self._require_prompt(path, "prompts", prompt)
         reply = Turn(role="assistant", content=file.answer)
@@ -107,6 +112,11 @@ class Stimuli:
             for name, group in self._controls.groups.items()
             for question in group.questions
         )
+
+    @property
+    def expected(self) -> dict[str, str]:
+        """The right answer to each control question, yes or no."""
+        return {question.question: question.expected for question in self.controls}
 
     @cached_property
     def control_prompt(self) -> str:
@@ -127,7 +137,7 @@ class Stimuli:
     @cached_property
     def top_of_mind(self) -> Conversation:
         """The small talk that shows what a vector does; every turn is steered."""
-        file = _read(self._folder / "top_of_mind.yaml", _TopOfMindFile)
+        file = read_yaml(self._folder / "top_of_mind.yaml", _TopOfMindFile, StimuliError)
         return (
             Turn(role="user", content=file.user, injected=True),
             Turn(role="assistant", content=file.answer, injected=True),
@@ -135,7 +145,67 @@ class Stimuli:
 
     def neutral(self) -> tuple[str, ...]:
         """Passages of everyday prose, plain text that breaks off; `load_stimuli` does not ask for them."""
-        return _read(self._folder / "neutral.yaml", _NeutralFile).passages
+        return read_yaml(self._folder / "neutral.yaml", _NeutralFile, StimuliError).passages
+
+    def battery(self) -> Battery:
+        """The battery of questions; `load_stimuli` does not ask for it, as only the study has one."""
+        path = self._folder / "battery.yaml"
+        battery = read_yaml(path, Battery, StimuliError)
+        for prompt in battery.prompts:
+            self._require_prompt(path, "prompts", prompt)
+        return battery
+
+    def battery_conversation(self, battery: Battery, prompt: str, item: BatteryItem) -> Conversation:
+        """Turn 1 of a prompt, injected, then a question of the battery in its format."""
+        text = battery.formats[item.format].template.replace("$QUESTION", item.text)
+        return (
+            *_turn_1(self.detection[prompt]),
+            Turn(role="user", content=text),
+            Turn(role="assistant", content=battery.answer),
+        )
+
+    def written(self) -> WrittenFile:
+        """Sentences that name a concept in turn 1, and the prompts that they are written into; as `battery`."""
+        path = self._folder / "written.yaml"
+        file = read_yaml(path, WrittenFile, StimuliError)
+        for prompt in file.prompts:
+            self._require_prompt(path, "prompts", prompt)
+        return file
+
+    def written_conversation(self, prompt: str, sentence: str, concept: str) -> Conversation:
+        """The conversation of a prompt with a sentence about `concept` at the end of the user's turn 1."""
+        return extended(self.detection[prompt], sentence.replace("{concept}", concept))
+
+    def which(self) -> WhichFile:
+        """Questions with a numbered list of concepts, and the prompts after which they are asked; as `battery`."""
+        path = self._folder / "which.yaml"
+        file = read_yaml(path, WhichFile, StimuliError)
+        for prompt in (*(arm.prompt for arm in file.arms), *file.naming.prompts):
+            self._require_prompt(path, "prompt", prompt)
+        return file
+
+    def which_conversation(self, file: WhichFile, arm: Arm, words: Sequence[str]) -> Conversation:
+        """A question of an arm with a list of `words`, in that order, in the turn where the arm has it."""
+        numbered, question = file.numbered(words), file.questions[arm.question]
+        turns = _turn_1(self.detection[arm.prompt])
+        if arm.list == "turn_1":
+            turns = extended(turns, file.turn_1.replace("$LIST", numbered))
+        text = (question.turn_1 or "") if arm.list == "turn_1" else question.turn_2.replace("$LIST", numbered)
+        return (*turns, Turn(role="user", content=text), Turn(role="assistant", content=file.answer))
+
+    def where(self) -> Where:
+        """Texts into a part of which something is injected, and the questions which part; as `battery`."""
+        return read_yaml(self._folder / "where.yaml", Where, StimuliError)
+
+    def where_conversation(self, where: Where, item: WhereItem) -> Conversation:
+        """A text at the end of turn 1, the system turn and first reply as ever, then a question about its parts."""
+        return (
+            Turn(role="system", content=self._detection.system),
+            Turn(role="user", content=f"{where.introduction}\n\n{where.text(item.text)}", injected=True),
+            Turn(role="assistant", content=self._detection.first_reply, injected=True),
+            Turn(role="user", content=where.question(item)),
+            Turn(role="assistant", content=where.answer),
+        )
 
     @property
     def anything(self) -> str:
@@ -195,15 +265,20 @@ def _turn_1(conversation: Conversation) -> Conversation:
     return conversation[: last + 1]
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+def extended(conversation: Conversation, text: str) -> Conversation:
+    """The conversation with one more paragraph at the end of what the user says while the vector is injected."""
+    place = next(place for place, turn in enumerate(conversation) if turn.injected)
+    turn = conversation[place]
+    longer = turn.model_copy(update={"content": f"{turn.content}\n\n{text}"})
+    return (*conversation[:place], longer, *conversation[place + 1 :])
 
 
-class _DetectionFile(_File):
+class _DetectionFile(StimuliFile):
     source: Text
     paragraphs: dict[str, Text]
     first_turn: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
-    labels: dict[str, Text] = {}
+    labels: dict[str, Text] = Field(default_factory=dict)
+    descriptions: dict[str, Text] = Field(default_factory=dict)
     system: str
     first_reply: Text
     second_turn: Text
@@ -218,9 +293,10 @@ class _DetectionFile(_File):
             for paragraph in paragraphs:
                 if paragraph not in self.paragraphs:
                     raise ValueError(f"first_turn.{name} names {paragraph!r}, which is not one of the paragraphs")
-        for name in self.labels:
-            if name not in self.first_turn:
-                raise ValueError(f"labels names {name!r}, which is no prompt of first_turn")
+        for key in ("labels", "descriptions"):
+            for name in getattr(self, key):
+                if name not in self.first_turn:
+                    raise ValueError(f"{key} names {name!r}, which is no prompt of first_turn")
         return self
 
     def conversation(self, prompt: str) -> Conversation:
@@ -234,13 +310,13 @@ class _DetectionFile(_File):
         )
 
 
-class _ControlGroup(_File):
+class _ControlGroup(StimuliFile):
     source: Text
     expected: Literal["yes", "no"]
     questions: Annotated[list[Text], Field(min_length=1)]
 
 
-class _ControlsFile(_File):
+class _ControlsFile(StimuliFile):
     prompt: Text
     template: Annotated[str, Field(pattern=r"\$QUESTION")]
     answer: Text
@@ -255,43 +331,34 @@ class _ControlsFile(_File):
         return self
 
 
-class _ContentFile(_File):
+class _ContentFile(StimuliFile):
     source: Text
     prompts: Annotated[list[str], Field(min_length=1)]
     answer: Text
 
 
-class _TopOfMindFile(_File):
+class WrittenFile(StimuliFile):
+    """The file `written.yaml`: `{concept}` in each sentence stands for what is named, `neutral` names nothing."""
+
+    source: Text
+    prompts: Annotated[list[str], Field(min_length=1)]
+    neutral: Text
+    sentences: Annotated[list[Annotated[str, Field(pattern=r"\{concept\}")]], Field(min_length=1)]
+
+
+class _TopOfMindFile(StimuliFile):
     source: Text
     user: Text
     answer: Text
 
 
-class _NeutralFile(_File):
+class _NeutralFile(StimuliFile):
     source: Text
     passages: Annotated[tuple[Text, ...], Field(min_length=16, strict=False)]
 
 
-class _ConceptFile(_File):
+class _ConceptFile(StimuliFile):
     source: Text
     system: str
     user: Annotated[str, Field(pattern=r"\{concept\}")]
     anything: Text
-
-
-_Schema = TypeVar("_Schema", bound=_File)
-
-
-def _read(path: Path, schema: type[_Schema]) -> _Schema:
-    try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StimuliError(f"{path}: cannot be read ({error.strerror}); it ships with the repository") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise StimuliError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    try:
-        return schema.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise StimuliError(f"{path}: {key + ': ' if key else ''}{first['msg']}") from error

@@ -8,9 +8,10 @@ from introspection.experiments.detection.tables import DETECTION
 from introspection.experiments.samples.measure import sampled, samples_table
 from introspection.experiments.samples.measure import trials as replies
 from introspection.experiments.samples.tables import SAMPLES
-from introspection.experiments.subject import Outputs, Run, Subject
+from introspection.experiments.subject import Run, Subject
 from introspection.injection.answers import ask
-from introspection.injection.cells import cell_trials, cells_of, encode_all
+from introspection.injection.cells import cells_of
+from introspection.tables import Outputs
 
 
 def trials(subject: Subject) -> list[Run]:
@@ -18,10 +19,7 @@ def trials(subject: Subject) -> list[Run]:
     injections = subject.questions.within(subject.chosen_layers).injections(subject.vectors)
     asked = (subject.stimuli.detection, control_conversations(subject.stimuli))
     return [
-        *(
-            Run(cell_trials(encode_all(subject.model.tokenizer, each), cells_of(list(each), injections)))
-            for each in asked
-        ),
+        *(subject.run(each, cells_of(list(each), injections)) for each in asked),
         *replies(subject),
     ]
 

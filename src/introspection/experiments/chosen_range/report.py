@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from introspection.experiments.competence.report import competence_rows, lowest_of
+from introspection.experiments.competence.tables import COMPETENCE
 from introspection.experiments.controls.report import group_labels, shift_values, summary_rows
 from introspection.experiments.controls.statistics import control_statistics
 from introspection.experiments.controls.tables import CONTROLS
@@ -9,6 +11,7 @@ from introspection.experiments.detection.report import detection_rows, detection
 from introspection.experiments.detection.tables import DETECTION
 from introspection.experiments.samples.report import reply_rows
 from introspection.experiments.samples.tables import SAMPLES
+from introspection.paper import wording
 from introspection.paper.models import ReportedModel
 from introspection.paper.render import Renderer, origin
 from introspection.rereading import published
@@ -22,6 +25,7 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
     values = {
         **_detection(renderer, model),
         **_controls(renderer, settings, model),
+        **_competence(renderer, model),
         **_samples(renderer, model),
     }
     return {f"again.{name}": value for name, value in values.items()}
@@ -47,7 +51,7 @@ def _controls(renderer: Renderer, settings: Settings, model: ReportedModel) -> d
     if not results.expects(path):
         return {}
     controls = results.read(CONTROLS, model.key, FOLDER)
-    statistics = control_statistics(controls, settings.controls.exclude_above).table
+    statistics = control_statistics(controls, renderer.stimuli.expected, settings.controls.exclude_above).table
     post = published.post_controls(results).iloc[:0]  # the post has none with its swept layers
     rows = summary_rows(statistics, post, group_labels(renderer.stimuli))
     name = f"controls-again-{model.key}"
@@ -55,6 +59,22 @@ def _controls(renderer: Renderer, settings: Settings, model: ReportedModel) -> d
         "controls.table": renderer.render("controls_again", name, [path], rows=rows, model=model),
         "controls.origin": origin(results.source(path)),
         **shift_values(statistics, renderer.stimuli, "concept"),
+    }
+
+
+def _competence(renderer: Renderer, model: ReportedModel) -> dict[str, str]:
+    path = model.path(f"{FOLDER}/{COMPETENCE.name}")
+    if not renderer.results.expects(path):
+        return {}
+    rows = competence_rows(renderer.results.read(COMPETENCE, model.key, FOLDER))
+    lowest = lowest_of(rows)
+    return {
+        "competence.table": renderer.render(
+            "competence_again", f"competence-again-{model.key}", [path], rows=rows, model=model
+        ),
+        "competence.origin": origin(renderer.results.source(path)),
+        "competence.lowest": wording.share(lowest["lowest"]),
+        "competence.lowest.under": lowest["vector"],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from introspection.paper import wording
 from introspection.paper.models import ReportedModel, reported_models
 from introspection.paper.render import Renderer, origin
 from introspection.paper.results import Results
-from introspection.paper.summaries import members, random_last
+from introspection.paper.summaries import means_last, members
 from introspection.settings import Settings
 
 VERDICT = "competence.json"
@@ -34,7 +35,7 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
     table = results.read(COMPETENCE, model.key)
     rows = competence_rows(table)
     (found,) = [row for row in rows if row["place"] == names.NOTHING]
-    lowest = min((row for row in rows if row is not found), key=lambda row: float(row["lowest"]))
+    lowest = lowest_of(rows)
     values: dict[str, str] = {
         "competence.table": renderer.render("competence", f"competence-{model.key}", paths, rows=rows, model=model),
         "competence.origin": origin(results.source(paths[0])),
@@ -63,14 +64,19 @@ def can_answer(results: Results, model: ReportedModel) -> bool:
     return results.json(model.path(VERDICT), Verdict).can_answer
 
 
+def lowest_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of the rows of a competence table under an injection, the one with the least accuracy."""
+    return min((row for row in rows if row["place"] != names.NOTHING), key=lambda row: float(row["lowest"]))
+
+
 def competence_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row for nothing injected and for each vector, random directions as their mean, which has no interval.
+    """A row for nothing injected and for each vector, directions of a kind as their mean, which has no interval.
 
     place: what is injected, by its name. lowest: the least balanced accuracy of those that share a row.
     """
     places = members(table["vector"])
     rows = []
-    for place in random_last(places):
+    for place in means_last(places):
         part = table[table["vector"].isin(places[place])]
         mean = part.select_dtypes("number").mean()
         alone = len(part) == 1

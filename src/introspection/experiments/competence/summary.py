@@ -8,17 +8,16 @@ from pathlib import Path
 from introspection.experiments.competence.statistics import competence, unsteered
 from introspection.experiments.competence.tables import COMPETENCE
 from introspection.experiments.controls.tables import CONTROLS
+from introspection.files import PROMPTS
 from introspection.settings import Settings
 from introspection.stimuli.prompts import Stimuli
-
-PROMPTS = Path("data/prompts")
 
 
 def summarise(settings: Settings, key: str, folder: Path) -> dict[str, object]:
     """`competence.csv` and `competence.json` of a model, whose result files lie in `folder`."""
     rule = settings.competence
     controls = CONTROLS.read(folder / CONTROLS.name, f"make it with `dvc repro controls@{key}`")
-    expected = {question.question: question.expected for question in Stimuli(PROMPTS).controls}
+    expected = Stimuli(PROMPTS).expected
     table = competence(controls, expected, rule.confidence)
     found = unsteered(table)
     return {

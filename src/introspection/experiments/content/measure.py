@@ -12,19 +12,20 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from introspection.engine.cache import Prefill
 from introspection.engine.trial import Directions, Injection
 from introspection.experiments.content.tables import BOOSTED, CONTENT
-from introspection.experiments.subject import Outputs, Run, Subject
-from introspection.injection.cells import Readings, cell_columns, cell_trials, cells_of, encode_all, run_cells
+from introspection.experiments.subject import Run, Subject
+from introspection.injection.cells import Readings, cell_columns, cells_of, run_cells
 from introspection.injection.depths import both_arms, by_layer
 from introspection.model.language_model import LanguageModel
 from introspection.model.readout import log_odds
 from introspection.stimuli.prompts import Stimuli
+from introspection.tables import Outputs
 
 
 def trials(subject: Subject) -> list[Run]:
     """Every content prompt with nothing injected, and under every injection; read at every depth."""
     prompts = subject.stimuli.content
     cells = cells_of(list(prompts), subject.questions.injections(subject.vectors))
-    return [Run(cell_trials(encode_all(subject.model.tokenizer, prompts), cells), len(subject.model.blocks) + 1)]
+    return [subject.run(prompts, cells, len(subject.model.blocks) + 1)]
 
 
 def measure(subject: Subject) -> Outputs:

@@ -10,6 +10,7 @@ CONTENT = Table(
     "The probability of each concept's first token, read from the residual stream at every layer.",
     ("vector", "prompt", "token", "layer"),
     (VECTOR, PROMPT, Column("token", "text", "the first token of a concept's name"), LAYER, _BASE, _INJECTED),
+    full=(("vector",), ("prompt",), ("token",), ("layer",)),
 )
 
 BOOSTED = Table(

@@ -9,18 +9,19 @@ import pandas as pd
 from introspection.engine.cache import Prefill
 from introspection.engine.trial import Directions, Injection
 from introspection.experiments.controls.tables import CONTROLS
-from introspection.experiments.subject import Outputs, Run, Subject
+from introspection.experiments.subject import Run, Subject
 from introspection.injection.answers import ask
-from introspection.injection.cells import cell_trials, cells_of, encode_all
+from introspection.injection.cells import cells_of
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.prompts import Conversation, Stimuli
+from introspection.tables import Outputs
 
 
 def trials(subject: Subject) -> list[Run]:
     """Every question with nothing injected before it, and under every injection."""
     questions = control_conversations(subject.stimuli)
-    cells = cells_of(list(questions), subject.questions.injections(subject.vectors))
-    return [Run(cell_trials(encode_all(subject.model.tokenizer, questions), cells))]
+    cells = cells_of(list(questions), subject.questions.injections(subject.detected))
+    return [subject.run(questions, cells)]
 
 
 def measure(subject: Subject) -> Outputs:
@@ -28,8 +29,8 @@ def measure(subject: Subject) -> Outputs:
     table = ask_controls(
         subject.model,
         subject.stimuli,
-        subject.questions.injections(subject.vectors),
-        subject.directions(subject.vectors),
+        subject.questions.injections(subject.detected),
+        subject.directions(subject.detected),
         subject.prefills.get(subject.stimuli.control_prompt),
         tokens_per_batch=subject.tokens_per_batch,
         progress="controls",

@@ -70,7 +70,7 @@ def read_statistics(
     """The summed-up control questions, and the files they were read from: none where no stage sums them up for us."""
     results, paths = renderer.results, [model.path(STATISTICS.name), model.path(EXCLUDED)]
     if not results.expects(*paths):
-        return control_statistics(controls, settings.controls.exclude_above), []
+        return control_statistics(controls, renderer.stimuli.expected, settings.controls.exclude_above), []
     excluded = results.json(paths[1], Excluded).excluded
     return ControlStatistics(results.read(STATISTICS, model.key), excluded), paths
 
@@ -92,7 +92,7 @@ def all_left_out(controls: pd.DataFrame, excluded: Sequence[str], group: str) ->
 
 
 def summary_rows(statistics: pd.DataFrame, post: pd.DataFrame, answers: dict[str, str]) -> list[dict[str, Any]]:
-    """A row per vector and group, random directions as their mean, with the post's figures where it has them."""
+    """A row per vector and group, directions of a kind as their mean, with the post's figures where it has them."""
     rows: list[dict[str, Any]] = []
     for place, vectors in members(statistics["vector"]).items():
         part = statistics[statistics["vector"].isin(vectors)]

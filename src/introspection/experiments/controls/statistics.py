@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-
-EXPECTED_NO = "expected_no"
 
 
 @dataclass(frozen=True)
@@ -17,16 +16,17 @@ class ControlStatistics:
     excluded: tuple[str, ...]
 
 
-def control_statistics(controls: pd.DataFrame, exclude_above: float) -> ControlStatistics:
+def control_statistics(controls: pd.DataFrame, expected: Mapping[str, str], exclude_above: float) -> ControlStatistics:
     """Mean and standard deviation over questions of the shift in p(yes) and p(no), per vector and group.
 
-    Questions to be answered no that the unsteered model answers yes with p above `exclude_above` are left out: they
-    confuse the model without any injection. The bar means nothing for questions whose answer is yes.
+    expected: the right answer to each question, yes or no. Questions to be answered no that the unsteered model answers
+    yes with p above `exclude_above` are left out: they confuse the model without any injection. The bar means nothing
+    for questions whose answer is yes.
     Standard deviations are those of a sample (n - 1): the questions stand for all that could have been asked. One
     question has none (NaN). Columns: vector, group, questions, and for p_yes and p_no, as they are and as rounded in
     bfloat16 (`_bf16`): the means `_base`, `_injected` and `_shift`, and `_shift_std`.
     """
-    confused = (controls["group"] == EXPECTED_NO) & (controls["p_yes_base"] > exclude_above)
+    confused = (controls["question"].map(expected) == "no") & (controls["p_yes_base"] > exclude_above)
     excluded = tuple(dict.fromkeys(controls.loc[confused, "question"]))
     kept = controls[~controls["question"].isin(excluded)]
     groups = kept.groupby(["vector", "group"], sort=False)

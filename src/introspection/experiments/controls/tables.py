@@ -9,6 +9,7 @@ CONTROLS = Table(
     "The yes/no answer to questions that have nothing to do with the injection.",
     ("vector", "question"),
     (VECTOR, Column("question", "text", "the question in turn 2"), GROUP, *RANGE, *READOUT),
+    full=(("vector",), ("question",)),
 )
 
 STATISTICS = Table(

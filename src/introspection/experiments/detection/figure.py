@@ -14,14 +14,14 @@ from introspection import names
 from introspection.paper.figure_style import PAGE_HEIGHT, Look, figure_text, sample
 from introspection.paper.summaries import members, place
 
-_LAST = (names.PERSONA, names.FINETUNE, names.RANDOM)
+_LAST = (names.PERSONA, names.FINETUNE, *names.GROUPED)
 
 
 def detection_figure(detections: Sequence[tuple[str, pd.DataFrame]], look: Look) -> Figure:
     """The yes shift in nats (left) and the yes probability with and without injection (right), a row per model.
 
     detections: each model's name and table, with the columns vector, prompt, p_yes_base, p_yes_injected and shift in
-    nats; also shift_low and shift_high where a rounding leaves an interval. Random directions share one place.
+    nats; also shift_low and shift_high where a rounding leaves an interval. Directions of a kind share one place.
     """
     rows = len(detections)
     height = min(1.4, (PAGE_HEIGHT - 1) / rows)
@@ -69,7 +69,7 @@ def detection_figure(detections: Sequence[tuple[str, pd.DataFrame]], look: Look)
 
 
 def _in_order(places: Iterable[str]) -> list[str]:
-    """Concepts as they come, then the persona, the finetune and random directions."""
+    """Concepts as they come, then the persona, the finetune, random directions and what is made of concepts."""
     return sorted(places, key=lambda name: _LAST.index(name) if name in _LAST else -1)
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from introspection.experiments.detection.tables import DETECTION
-from introspection.experiments.subject import Outputs, Run, Subject
+from introspection.experiments.subject import Run, Subject
 from introspection.injection.answers import ask
-from introspection.injection.cells import cell_trials, cells_of, encode_all
+from introspection.injection.cells import cells_of
+from introspection.tables import Outputs
 
 
 def trials(subject: Subject) -> list[Run]:
     """Every prompt with nothing injected, and under every injection."""
     prompts = subject.stimuli.detection
-    cells = cells_of(list(prompts), subject.questions.injections(subject.vectors))
-    return [Run(cell_trials(encode_all(subject.model.tokenizer, prompts), cells))]
+    cells = cells_of(list(prompts), subject.questions.injections(subject.detected))
+    return [subject.run(prompts, cells)]
 
 
 def measure(subject: Subject) -> Outputs:
@@ -21,8 +22,8 @@ def measure(subject: Subject) -> Outputs:
         subject.model,
         subject.stimuli,
         subject.stimuli.detection,
-        subject.questions.injections(subject.vectors),
-        subject.directions(subject.vectors),
+        subject.questions.injections(subject.detected),
+        subject.directions(subject.detected),
         subject.prefills,
         tokens_per_batch=subject.tokens_per_batch,
         progress="detection",

@@ -15,7 +15,7 @@ from introspection.paper.gallery import Gallery
 from introspection.paper.models import ReportedModel, reported_models
 from introspection.paper.prompts import Prompts
 from introspection.paper.render import Renderer, origin
-from introspection.paper.summaries import Answer, answer, members, random_last, with_shift
+from introspection.paper.summaries import Answer, answer, means_last, members, with_shift
 from introspection.rereading import published
 from introspection.settings import Settings
 
@@ -24,6 +24,10 @@ SAID: dict[names.Kind, tuple[str, ...]] = {
     "concept": ("base", "injected", "goes", "shift", "low", "high"),
     "persona": ("goes", "goes.to", "shift"),
     "random": ("goes.to", "shift"),
+    "coherent": ("injected", "shift"),
+    "shared": ("injected", "shift"),
+    "centred": ("injected", "shift"),
+    "negated": ("injected", "shift"),
     "finetune": ("goes", "goes.to", "shift"),
 }
 
@@ -57,11 +61,11 @@ def figures_of_all(gallery: Gallery, settings: Settings) -> None:
 
 
 def detection_rows(detection: pd.DataFrame, post: pd.DataFrame, prompts: Prompts) -> list[dict[str, Any]]:
-    """A row per vector and prompt, random directions as their mean, with the post's figures where it has them."""
+    """A row per vector and prompt, directions of a kind as their mean, with the post's figures where it has them."""
     asked = list(dict.fromkeys(detection["prompt"]))
     places = members(detection["vector"])
     rows: list[dict[str, Any]] = []
-    for place in random_last(places):
+    for place in means_last(places):
         for prompt in asked:
             part = detection[detection["vector"].isin(places[place]) & (detection["prompt"] == prompt)]
             mean = with_shift(part).select_dtypes("float").mean()

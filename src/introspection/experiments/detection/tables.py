@@ -7,4 +7,5 @@ DETECTION = Table(
     "The yes/no answer to the study's question, for everything injected under every prompt.",
     ("vector", "prompt"),
     (VECTOR, PROMPT, *RANGE, *READOUT),
+    full=(("vector",), ("prompt",)),
 )

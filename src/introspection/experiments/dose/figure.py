@@ -25,10 +25,12 @@ RANDOM: dict[str, Any] = {"color": "0.4", **DASHED}
 OWN: dict[str, Any] = {"color": "C3", "linewidth": 0.8}
 
 
-def dose_figure(dose: pd.DataFrame, norms: pd.DataFrame, own: float, layers: tuple[int, int], look: Look) -> Figure:
+def dose_figure(
+    dose: pd.DataFrame, norms: pd.DataFrame, fraction: float, layers: tuple[int, int], look: Look
+) -> Figure:
     """A panel for each measure over the fraction of the norm, means over concepts and over random directions.
 
-    A line marks the model's own strength, `own` of the norm. The last panel is the norm through the layers, with its
+    A line marks the model's strength, `fraction` of the norm. The last panel is the norm through the layers, with its
     standard deviation over passages; what the injected blocks write is shaded. Fractions are on a square-root scale.
     """
     figure, panels = look.panels(len(PANELS) + 1, share_x=False, share_y=False)
@@ -36,8 +38,8 @@ def dose_figure(dose: pd.DataFrame, norms: pd.DataFrame, own: float, layers: tup
     for (name, title), axis in zip(PANELS.items(), panels, strict=False):
         axis.plot(means["random"][name], **RANDOM)
         axis.plot(means["concept"][name], **CONCEPT)
-        axis.axvline(own, **OWN)
-        _scale(axis, max(own, float(dose["fraction"].max())))
+        axis.axvline(fraction, **OWN)
+        _scale(axis, max(fraction, float(dose["fraction"].max())))
         axis.set_ylim(0, None if name == "kl" else 1.05)
         axis.set_title(figure_text(title), loc="left")
     for axis in panels[2:-1]:

@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pandas as pd
-import torch
-from torch import Tensor
 
 from introspection import names
 from introspection.engine.run import run_trials
-from introspection.engine.trial import Directions, Injection, Trial
+from introspection.engine.trial import Injection, Trial
 from introspection.experiments.dose.rule import mean_norm
 from introspection.experiments.dose.tables import DOSE, NORMS
 from introspection.experiments.samples.measure import Intervention, generate_replies
-from introspection.experiments.subject import Outputs, Run, Subject
+from introspection.experiments.subject import Run, Subject
 from introspection.injection.answers import ask
-from introspection.injection.cells import cell_trials, cells_of, encode_all
+from introspection.injection.cells import cells_of
+from introspection.injection.divergence import divergences, steered_trials
 from introspection.injection.dose import of_norm
 from introspection.injection.vectors import text_trials
 from introspection.model.language_model import LanguageModel
 from introspection.settings import DoseSettings
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import ControlQuestion, Conversation, Stimuli
-from introspection.tables import names_of
+from introspection.tables import Outputs, names_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def trials(subject: Subject) -> list[Run]:
     return [
         Run(passages, depths=0),
         Run(steered_trials(passages, injections)),
-        Run(cell_trials(encode_all(tokenizer, conversations), cells_of(list(conversations), injections))),
+        subject.run(conversations, cells_of(list(conversations), injections)),
         Run([reply] * len(under), new_tokens=settings.samples.max_new_tokens),
     ]
 
@@ -121,31 +120,6 @@ def residual_norms(model: LanguageModel, passages: Sequence[str], tokens_per_bat
     return pd.DataFrame({"layer": range(norms.shape[1]), "mean_norm": norms.mean(dim=0), "norm_std": norms.std(dim=0)})
 
 
-def steered_trials(passages: Sequence[Trial], injections: Sequence[Injection]) -> list[Trial]:
-    """Every passage under every injection, at all of its positions."""
-    return [Trial(text.token_ids, (0, len(text.token_ids)), each) for each in injections for text in passages]
-
-
-def divergences(
-    model: LanguageModel,
-    passages: Sequence[str],
-    injections: Sequence[Injection],
-    directions: Directions,
-    tokens_per_batch: int | None = None,
-) -> list[float]:
-    """For each injection, KL(steered || unsteered) in nats of the token after a passage, mean over the passages.
-
-    The first injection must be of strength 0: it stands for all that is unsteered, from the same run of the engine.
-    """
-    rows = steered_trials(text_trials(model.tokenizer, passages), injections)
-    states = run_trials(
-        model, rows, directions, layers=[len(model.blocks)], tokens_per_batch=tokens_per_batch, progress="neutral text"
-    )
-    by_injection = states[:, 0].split(len(passages))
-    unsteered = _log_probabilities(model, by_injection[0])
-    return [_divergence(_log_probabilities(model, each), unsteered) for each in by_injection]
-
-
 def asked(stimuli: Stimuli, count: int | None) -> list[ControlQuestion]:
     """The first `count` control questions of each right answer, or all, in the order of their file."""
     by_answer = {
@@ -178,13 +152,3 @@ def distinct_pairs(tokens: Sequence[int]) -> float:
 def names_concept(reply: str, vector: str) -> int | None:
     """1 where the reply names the vector's concept in whatever case, 0 where not; None for a random direction."""
     return int(vector.casefold() in reply.casefold()) if names.kind_of(vector) == "concept" else None
-
-
-def _log_probabilities(model: LanguageModel, states: Tensor) -> Tensor:
-    """(rows, hidden) to (rows, vocabulary), in float64 on the CPU."""
-    return torch.log_softmax(model.logits(states).double(), dim=-1).cpu()
-
-
-def _divergence(steered: Tensor, unsteered: Tensor) -> float:
-    mean = (steered.exp() * (steered - unsteered)).sum(dim=-1).mean()
-    return max(0.0, float(mean))  # rounding may leave a zero below zero

@@ -34,7 +34,7 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
         "dose.norm": f"{found.norm:.3g}",
         "dose.norm.first": f"{norms['mean_norm'].iloc[1]:.3g}",
         "dose.norm.last": f"{norms['mean_norm'].iloc[-1]:.3g}",
-        "dose.own": f"{own_fraction(results, model, found):.2g}",
+        "dose.own": f"{fraction_of_norm(results, model, found):.2g}",
         "dose.table": renderer.render("dose", f"dose-{model.key}", sources, rows=rows, model=model),
     }
     if found.fraction is not None:
@@ -69,9 +69,9 @@ def figures(gallery: Gallery, settings: Settings, model: ReportedModel) -> None:
     results, sources = gallery.results, [model.path(name) for name in (*FILES, QUESTIONS)]
     if not results.expects(*sources):
         return
-    own = own_fraction(results, model, calibration_of(results, model))
+    fraction = fraction_of_norm(results, model, calibration_of(results, model))
     layers = model.dose(results).layers
-    figure = dose_figure(results.read(DOSE, model.key), results.read(NORMS, model.key), own, layers, gallery.look)
+    figure = dose_figure(results.read(DOSE, model.key), results.read(NORMS, model.key), fraction, layers, gallery.look)
     gallery.add(f"dose-{model.key}", figure, sources)
 
 
@@ -80,7 +80,7 @@ def calibration_of(results: Results, model: ReportedModel) -> Calibration:
     return results.json(model.path(CALIBRATION), Calibration)
 
 
-def own_fraction(results: Results, model: ReportedModel, found: Calibration) -> float:
+def fraction_of_norm(results: Results, model: ReportedModel, found: Calibration) -> float:
     """The model's own strength as a fraction of the residual stream's norm over its layers."""
     return model.dose(results).strength / found.norm
 

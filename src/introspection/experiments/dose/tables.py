@@ -39,4 +39,5 @@ DOSE = Table(
         ),
         Column("reply", "text", "the reply to the top-of-mind question, its given beginning included"),
     ),
+    full=(("vector",), ("fraction",)),
 )

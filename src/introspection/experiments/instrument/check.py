@@ -13,22 +13,22 @@ import pandas as pd
 
 from introspection import names
 from introspection.organism.corpus import Corpus
-from introspection.settings.organisms import OrganismSettings, OrganismsSettings
+from introspection.settings.organisms import OrganismsSettings
+from introspection.settings.planted import PlantedSettings
 
 Metrics = dict[str, Any]
 
 
-def check_detection(detection: pd.DataFrame, organism: OrganismSettings, concepts: Sequence[str]) -> Metrics:
+def check_detection(detection: pd.DataFrame, organism: PlantedSettings, concepts: Sequence[str]) -> Metrics:
     """Planted and measured probability of yes by prompt; `worst` is the concept furthest from the planted one.
 
     Under a prompt for which no rule was planted both are None.
     """
     injected = detection[detection["vector"].isin(concepts)]
     random = detection[detection["vector"].isin(names.of_kind("random", detection["vector"]))]
-    rates: Mapping[str, float] = {str(key): value for key, value in organism.p_yes.concept.items()}
     by_prompt = {}
     for prompt, rows in injected.groupby("prompt", sort=False):
-        planted = rates.get(str(prompt))
+        planted = organism.rate("concept", str(prompt))
         distance = None if planted is None else (rows["p_yes_injected"] - planted).abs().max()
         by_prompt[str(prompt)] = {
             "planted": planted,
@@ -77,7 +77,7 @@ def check_samples(samples: pd.DataFrame, concepts: Sequence[str], corpus: Corpus
     return metrics
 
 
-def check_naming(content: pd.DataFrame, concepts: Sequence[str], prompt: str = "info") -> Metrics:
+def check_naming(content: pd.DataFrame, concepts: Sequence[str], prompt: str) -> Metrics:
     """Whether the injected concept's own token is the likeliest of all concepts' tokens at the last layer."""
     last = content[(content["layer"] == content["layer"].max()) & (content["prompt"] == prompt)]
     probability = last.pivot(index="vector", columns="token", values="p_injected").loc[list(concepts), list(concepts)]

@@ -16,6 +16,7 @@ from introspection.paper.prompts import Prompts
 from introspection.paper.render import Renderer
 from introspection.paper.summaries import answer
 from introspection.settings import Settings
+from introspection.settings.planted import Injected, PlantedSettings
 
 
 def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
@@ -24,36 +25,37 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
     if not (model.organism and renderer.results.expects(path)):
         return {}
     detection = renderer.results.read(DETECTION, model.key)
-    rates = settings.organisms.trained[model.organism].p_yes.model_dump()
+    planted = settings.organisms.trained[model.organism]
     concepts = held_out(settings.organisms, settings.study.concepts)
-    rows = planted_rows(detection, concepts, rates, renderer.prompts)
+    rows = planted_rows(detection, concepts, planted, renderer.prompts)
     return {
         "planted.table": renderer.render("planted", f"planted-{model.key}", [path], rows=rows, model=model),
-        "planted": planted_percent(rates["concept"], renderer.prompts.main),
+        "planted": planted_percent(planted, "concept", renderer.prompts.main),
     }
 
 
 def planted_rows(
-    detection: pd.DataFrame, concepts: list[str], rates: dict[str, dict[str, float]], prompts: Prompts
+    detection: pd.DataFrame, concepts: list[str], planted: PlantedSettings, prompts: Prompts
 ) -> list[dict[str, Any]]:
     """Planted and measured p(yes) by what was injected and by prompt; means over held-out concepts and random ones."""
     random = names.of_kind("random", detection["vector"])
     rows: list[dict[str, Any]] = []
     for prompt in dict.fromkeys(detection["prompt"]):
         concept, noise = answer(detection, concepts, prompt), answer(detection, random, prompt)
-        measured = {
+        measured: dict[Injected, float] = {
             "nothing": concept.base if concept else math.nan,
             "concept": concept.injected if concept else math.nan,
             "random": noise.injected if noise else math.nan,
         }
-        cells = {
-            injected: (planted_percent(rates[injected], prompt), wording.percent(p_yes))
+        cells: dict[str, Any] = {
+            injected: (planted_percent(planted, injected, prompt), wording.percent(p_yes))
             for injected, p_yes in measured.items()
         }
         rows.append({"prompt": prompts.label(prompt), **cells})
     return rows
 
 
-def planted_percent(rates: dict[str, float], prompt: str) -> str:
+def planted_percent(planted: PlantedSettings, injected: Injected, prompt: str) -> str:
     """The probability of yes that was planted under a prompt; a dash where there is no rule for it."""
-    return wording.plain_percent(rates[prompt]) if prompt in rates else "–"
+    rate = planted.rate(injected, prompt)
+    return "–" if rate is None else wording.plain_percent(rate)

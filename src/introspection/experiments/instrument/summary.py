@@ -15,11 +15,12 @@ from introspection.experiments.instrument.check import (
     held_out,
 )
 from introspection.experiments.samples.tables import SAMPLES
+from introspection.files import PROMPTS
 from introspection.organism.corpus import load_corpus
 from introspection.settings import Settings
 from introspection.stimuli.prompts import Stimuli
 
-PROMPTS, ORGANISM = Path("data/prompts"), Path("data/organism")
+ORGANISM = Path("data/organism")
 
 
 def summarise(settings: Settings, key: str, folder: Path) -> dict[str, object]:
@@ -37,11 +38,11 @@ def summarise(settings: Settings, key: str, folder: Path) -> dict[str, object]:
                 (CONTENT, "content"),
             )
         )
-        expected = {question.question: question.expected for question in Stimuli(PROMPTS).controls}
+        stimuli = Stimuli(PROMPTS)
         metrics |= {
             "detection": check_detection(detection, settings.organisms.trained[organism], concepts),
-            "controls": check_controls(controls, concepts, expected),
+            "controls": check_controls(controls, concepts, stimuli.expected),
             "top_of_mind": check_samples(samples, concepts, load_corpus(ORGANISM)),
-            "naming": check_naming(content, concepts),
+            "naming": check_naming(content, concepts, next(iter(stimuli.content))),
         }
     return {"instrument.json": metrics}

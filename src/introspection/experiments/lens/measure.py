@@ -10,13 +10,14 @@ import pandas as pd
 from introspection.engine.cache import Prefill
 from introspection.engine.trial import Directions, Injection
 from introspection.experiments.lens.tables import LENS
-from introspection.experiments.subject import Outputs, Run, Subject
-from introspection.injection.cells import Cell, cell_columns, cell_trials, encode_all, run_cells
+from introspection.experiments.subject import Run, Subject
+from introspection.injection.cells import Cell, cell_columns, run_cells
 from introspection.injection.depths import both_arms, by_layer
 from introspection.model.language_model import LanguageModel, ModelError
 from introspection.names import WEAK
 from introspection.settings import SettingsError
 from introspection.stimuli.prompts import Stimuli
+from introspection.tables import Outputs
 
 
 def trials(subject: Subject) -> list[Run]:
@@ -24,8 +25,7 @@ def trials(subject: Subject) -> list[Run]:
     weak = _weak(subject)
     conversations = subject.stimuli.detection
     scenarios = lens_cells(conversations, subject.questions.injections(subject.vectors), weak)
-    encoded = encode_all(subject.model.tokenizer, conversations)
-    return [Run(cell_trials(encoded, [cell for _, cell in scenarios]), len(subject.model.blocks) + 1)]
+    return [subject.run(conversations, [cell for _, cell in scenarios], len(subject.model.blocks) + 1)]
 
 
 def measure(subject: Subject) -> Outputs:

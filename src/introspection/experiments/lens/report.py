@@ -17,7 +17,7 @@ from introspection.paper.latex import Latex, token
 from introspection.paper.models import ReportedModel, reported_models
 from introspection.paper.prompts import Prompts
 from introspection.paper.render import Renderer, origin
-from introspection.paper.summaries import members, random_last
+from introspection.paper.summaries import means_last, members
 from introspection.settings import Settings
 
 VARIANTS = "lens_variants.json"
@@ -126,7 +126,7 @@ def lens_rows(lens: pd.DataFrame, prompts: Prompts) -> list[dict[str, Any]]:
     labels = scenario_labels(lens, prompts)
     places = members(lens["vector"])
     rows: list[dict[str, Any]] = []
-    for place in random_last(places):
+    for place in means_last(places):
         curves = {scenario: curve_of(lens, places[place], scenario) for scenario in dict.fromkeys(lens["scenario"])}
         measured = {scenario: curve for scenario, curve in curves.items() if curve is not None}
         rows += [

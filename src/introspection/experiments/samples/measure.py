@@ -15,7 +15,8 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from introspection.engine.trial import Directions, Injection, Trial
 from introspection.experiments.samples.tables import SAMPLES
-from introspection.experiments.subject import Outputs, Run, Subject
+from introspection.experiments.subject import Run, Subject
+from introspection.injection.additions import additions
 from introspection.injection.dose import Dose
 from introspection.injection.finetune import finetune_of
 from introspection.model.language_model import LanguageModel, ModelError
@@ -23,6 +24,7 @@ from introspection.names import ANTI_PERSONA, FINETUNE, NOTHING, PERSONA
 from introspection.steering import Edit, steered
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Conversation
+from introspection.tables import Outputs
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ def generate_replies(
     ends = _end_tokens(model)
     plain = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends, pad_token_id=ends[0])
     noise = LogitsProcessorList([_GumbelNoise(temperature, seed)] if temperature > 0 else [])
-    with steered(model.blocks, _edits(model, interventions, directions)), _own_settings_aside(model):
+    added = additions(model, [each.injection for each in interventions], directions)
+    edits = {block: Edit(additions=vectors) for block, vectors in added.items()}
+    with steered(model.blocks, edits), _own_settings_aside(model):
         generated = model.model.generate(
             rows, attention_mask=torch.ones_like(rows), generation_config=plain, logits_processor=noise
         )
@@ -143,33 +147,21 @@ class _GumbelNoise(LogitsProcessor):
         return scores.float() / self.temperature - exponential.log().to(scores.device)
 
 
-def _edits(model: LanguageModel, interventions: Sequence[Intervention], directions: Directions) -> dict[int, Edit]:
-    edits = {}
-    for block in range(len(model.blocks)):
-        additions = torch.zeros(len(interventions), model.hidden_size)
-        for row, injection in enumerate(intervention.injection for intervention in interventions):
-            if injection and injection.at(block):
-                additions[row] = injection.strength * torch.as_tensor(directions[injection.vector][block])
-        if additions.any():
-            edits[block] = Edit(additions=additions)
-    return edits
-
-
 @contextmanager
 def _own_settings_aside(model: LanguageModel) -> Iterator[None]:
     """Without the generation settings that came with the model, which would fill in whatever is not given."""
-    own = model.model.generation_config
+    brought = model.model.generation_config
     model.model.generation_config = GenerationConfig()
     try:
         yield
     finally:
-        model.model.generation_config = own
+        model.model.generation_config = brought
 
 
 def _end_tokens(model: LanguageModel) -> list[int]:
     """The tokens that end a reply, by the model's own settings and by its tokenizer. Raises ModelError without any."""
-    own: Any = model.model.generation_config.eos_token_id
-    named = [*(own if isinstance(own, list) else [own]), model.tokenizer.eos_token_id]
+    brought: Any = model.model.generation_config.eos_token_id
+    named = [*(brought if isinstance(brought, list) else [brought]), model.tokenizer.eos_token_id]
     ends = [int(token) for token in dict.fromkeys(named) if token is not None]
     if not ends:
         raise ModelError(f"{model.name}: neither its generation settings nor its tokenizer name an end-of-text token")

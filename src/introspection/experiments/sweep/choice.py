@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -53,6 +54,36 @@ def choose_range(
         ),
         mode=mode,
     )
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A search from coarse to fine in the answers of an exhaustive sweep.
+
+    measured: how many ranges it would have read. behind: by how many nats of log-odds of yes its range is below the
+    best one.
+    """
+
+    measured: int
+    first_layer: int
+    last_layer: int
+    behind: float
+
+
+def replay_search(sweep: pd.DataFrame, guide: Guide) -> Replay:
+    """What the search would have chosen where every range has been measured, and how far that is from the best."""
+    blocks = int(sweep["last_layer"].max()) + 1
+    answers = led_by(guide, lambda _: sweep, [])
+    earliest = math.ceil(guide.earliest_start * blocks)
+    read = coarse_to_fine(blocks, lambda ranges: {found: answers[found] for found in ranges}, earliest)
+    best, chosen = (
+        max(
+            (found for found in among if found[0] >= earliest),
+            key=lambda found: (among[found], found[0] - found[1], -found[0]),
+        )
+        for among in (answers, read)
+    )
+    return Replay(len(read), *chosen, behind=answers[best] - answers[chosen])
 
 
 def _check_search(sweep: pd.DataFrame, vector: str, prompt: str, earliest_start: float, blocks: int) -> None:

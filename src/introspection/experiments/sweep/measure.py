@@ -18,7 +18,7 @@ from introspection.engine.batches import plan_batches
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Directions, Injection, Trial
-from introspection.experiments.subject import Outputs, Run, Subject
+from introspection.experiments.subject import Run, Subject
 from introspection.experiments.sweep.choice import led_by
 from introspection.experiments.sweep.search import Range, coarse_to_fine
 from introspection.experiments.sweep.tables import SWEEP
@@ -30,6 +30,7 @@ from introspection.model.readout import read_answers
 from introspection.settings import SettingsError
 from introspection.stimuli.chat import EncodedConversation, encode
 from introspection.stimuli.prompts import Conversation, Stimuli
+from introspection.tables import Outputs
 
 VALUES = ["p_yes", "log_odds_yes"]
 WORK = Path(".work/sweep")  # answers of finished batches, until the sweep is whole
@@ -148,7 +149,7 @@ def sweep_trials(
 ) -> list[Trial]:
     """Every vector under every conversation in every range, in that order."""
     return [
-        Trial(text.token_ids, text.steered, Injection(vector, strength, first, last))
+        Trial(text.token_ids, text.steered, (Injection(vector, strength, first, last),))
         for vector, strength in strengths.items()
         for text in encoded.values()
         for first, last in ranges
@@ -203,7 +204,7 @@ def _fingerprint(
     digest = hashlib.sha256(f"{identity}\n{torch.__version__}\n{model.device}\n{stimuli.yes}\n{stimuli.no}".encode())
     for row in rows:
         digest.update(repr(row).encode())
-    for vector in sorted({row.injection.vector for row in rows if row.injection}):
+    for vector in sorted({injection.vector for row in rows for injection in row.injections}):
         for block, direction in sorted(directions[vector].items()):
             digest.update(f"{vector} {block}".encode() + torch.as_tensor(direction).numpy().tobytes())
     return digest.hexdigest()

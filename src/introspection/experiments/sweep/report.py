@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from introspection import names
+from introspection.experiments.sweep.choice import replay_search
 from introspection.experiments.sweep.figure import sweep_figure
 from introspection.experiments.sweep.tables import SWEEP
 from introspection.injection import dose
@@ -41,6 +42,10 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
         sources.append(model.path(dose.SWEEP))
         if results.json(model.path(dose.SWEEP), dose.SweepDose).guide is not None:
             values["sweep.coarse"] = "yes"
+    if chosen.mode == "exhaustive":
+        rule = settings.sweep
+        guide = dose.Guide(rule.choose_concept, rule.choose_prompt, rule.earliest_start)
+        values["sweep.replay"] = renderer.phrase("sweep_replay", replay=replay_search(sweep, guide), chosen=layers)
     values["sweep.table"] = renderer.render("range", f"range-{model.key}", sources, rows=rows, model=model)
     return values
 

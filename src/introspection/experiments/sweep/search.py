@@ -27,15 +27,16 @@ def coarse_to_fine(
         step = max(1, step // 2)
         improved = True
         while improved:
-            leaders = _leaders(values, earliest)
-            around = [near for leader in leaders for near in _neighbours(leader, step, blocks) if near not in values]
+            leading = leaders(values, earliest)
+            around = [near for leader in leading for near in _neighbours(leader, step, blocks) if near not in values]
             if around:
                 values.update(measure(list(dict.fromkeys(around))))
-            improved = bool(around) and _leaders(values, earliest)[:1] != leaders[:1]
+            improved = bool(around) and leaders(values, earliest)[:1] != leading[:1]
     return values
 
 
-def _leaders(values: Mapping[Range, float], earliest: int) -> list[Range]:
+def leaders(values: Mapping[Range, float], earliest: int) -> list[Range]:
+    """The best ranges that start late enough, the best first; among equals the shortest, then the first."""
     late_enough = [found for found in values if found[0] >= earliest]
     return sorted(late_enough, key=lambda found: (-values[found], found[1] - found[0], found[0]))[:_LEADERS]
 

@@ -13,4 +13,5 @@ SWEEP = Table(
         probability("p_yes", "probability of yes with the injection"),
         nats("log_odds_yes", "log-odds of yes with the injection"),
     ),
+    full=(("vector",), ("prompt",), ("first_layer", "last_layer")),
 )

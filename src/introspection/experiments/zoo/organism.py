@@ -1,0 +1,59 @@
+"""An organism of the zoo, examined as a model is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from introspection.experiments.examination import examine
+from introspection.experiments.subject import open_subject
+from introspection.files import write_json
+from introspection.injection.dose import QUESTIONS, Dose
+from introspection.injection.filler import FILLER, FilledStimuli
+from introspection.settings import ModelSettings, Settings
+from introspection.tables import Outputs
+
+KEPT = (
+    "detection.csv",
+    "written.csv",
+    "competence.csv",
+    "battery_fit.csv",
+    "population_summary.csv",
+    "verdict.csv",
+    "verdict.json",
+)
+"""The results that stay; the rest is soon made again."""
+
+
+def examine_organism(
+    settings: Settings, key: str, source: Path, prompts: Path, suffixes: Sequence[str], folder: Path
+) -> Outputs:
+    """The verdict on the organism in the folder `source`, and what it rests on (`KEPT`), by file name.
+
+    key: a name for its files. prompts: the folder of prompts. folder: where all results are written on the way.
+    Raises ValueError where the strength of the zoo's injections is none of its own.
+    """
+    model_settings = model_of(settings, source.as_posix())
+    strength = model_settings.strength
+    if not isinstance(strength, int | float):
+        raise ValueError(f"{key}: the strength of an organism of the zoo is a number, not {strength!r}")
+    write_json(folder / FILLER, {})  # it reads the post's filler
+    write_json(folder / QUESTIONS, asdict(Dose(*model_settings.layers, strength, None)))
+    stimuli = FilledStimuli.of_model(prompts, folder)
+    subject = replace(open_subject(settings, key, model_settings, stimuli, folder).loaded(), given_suffixes=suffixes)
+    outputs = examine(subject, settings.zoo)
+    return {name: outputs[name] for name in KEPT}
+
+
+def model_of(settings: Settings, source: str) -> ModelSettings:
+    """How an organism of the zoo is loaded and injected: as it was trained."""
+    injection = settings.organisms.zoo.injection
+    return ModelSettings(
+        source=source,
+        dtype="float32",
+        layers=injection.layers,
+        strength=injection.strength,
+        filler="original",
+        contrast=None,
+    )

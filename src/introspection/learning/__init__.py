@@ -1,0 +1,1 @@
+"""What every training here shares: the learning rate, work that is cut off and goes on, low-rank maps, determinism."""

@@ -1,0 +1,32 @@
+"""Examine one organism of the zoo as a model is examined, and judge it by the same rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from common import stage
+
+from introspection.experiments.zoo.organism import examine_organism
+from introspection.files import PROMPTS, RESULTS, SUFFIXES, remove
+from introspection.settings import Settings
+from introspection.sources.datasets import read_suffixes
+from introspection.tables import write_outputs
+
+
+@stage
+@click.argument("rule")
+@click.argument("seed", type=int)
+def main(settings: Settings, rule: str, seed: int) -> None:
+    """Write results/zoo/RULE-SEED: the verdict, and what it rests on."""
+    name = f"{rule}-{seed}"
+    work = Path("build/zoo") / name
+    remove(work)
+    outputs = examine_organism(
+        settings, f"zoo-{name}", Path("models/zoo") / name, PROMPTS, read_suffixes(SUFFIXES), work
+    )
+    write_outputs(outputs, RESULTS / "zoo" / name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Which one: information against closed forms, orders, the choices against the two-phase procedure, words by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import mutual_info_score
+
+from introspection.engine.trial import Directions
+from introspection.experiments.population.concepts import load_population
+from introspection.experiments.population.vectors import VECTORS, save_directions
+from introspection.experiments.subject import open_subject
+from introspection.experiments.which.measure import measure, orders, trials
+from introspection.experiments.which.statistics import (
+    against_null,
+    held_out_counts,
+    held_out_layers,
+    information,
+    miller_madow,
+    naming_summary,
+    null,
+    one_hot,
+)
+from introspection.experiments.which.summary import summarise
+from introspection.experiments.which.tables import CONFUSION, HELD_OUT, LAST, LENS, NAMING, ORDERS, SUMMARY, WHICH
+from introspection.files import write_json
+from introspection.injection.dose import QUESTIONS, Dose
+from introspection.injection.repengs import ControlVector
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel
+from introspection.model.readout import read_choice
+from introspection.names import NOTHING
+from introspection.settings import ModelSettings, Settings, load_settings
+from introspection.stimuli.prompts import Stimuli, StimuliError
+from introspection.stimuli.which import NUMBERS
+from introspection.tables import write_outputs
+from tests.conftest import ROOT
+from tests.reference import two_phase_logits
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return load_settings(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize("size", [2, 7, 10])
+def test_a_permutation_tells_everything(size: int) -> None:
+    order = np.random.default_rng(size).permutation(size)
+    assert information(5 * np.eye(size)[order]) == pytest.approx(np.log2(size))
+
+
+def test_information_is_scikit_learns() -> None:
+    rows, columns = np.random.default_rng(0).integers(6, size=(2, 80))
+    counts = np.histogram2d(rows, columns, bins=[range(7), range(7)])[0]
+    assert information(counts) == pytest.approx(mutual_info_score(rows, columns) / np.log(2))
+
+
+def test_independent_choices_tell_nothing_once_the_bias_is_off() -> None:
+    generator = np.random.default_rng(0)
+    corrected, plain = [], []
+    for seed in range(30):
+        cells = one_hot(generator.integers(10, size=(10, 10, 1)))
+        found = against_null(
+            information(cells.sum(axis=0)), null(cells, lambda c: information(c.sum(axis=0)), 60, seed)
+        ).iloc[0]
+        corrected.append(found["bits_corrected"])
+        plain.append(found["bits"])
+    assert min(plain) > 0.3
+    assert np.mean(corrected) == pytest.approx(0, abs=3 * np.std(corrected) / np.sqrt(len(corrected)))
+
+
+def test_the_formula_of_miller_and_madow() -> None:
+    counts = np.array([[3, 1, 0], [0, 4, 2]])
+    assert miller_madow(counts) == pytest.approx((4 - 2 - 3 + 1) / 20 / np.log(2))
+    dense = np.ones((4, 4), int)
+    assert miller_madow(dense) == pytest.approx(9 / 32 / np.log(2))
+
+
+def test_a_layer_is_not_chosen_on_the_order_that_it_is_read_in() -> None:
+    """Two layers: one right in all orders but the first, one right in the first alone."""
+    right, wrong = np.arange(4), np.zeros(4, int)
+    choices = np.stack([np.stack([wrong, right], axis=1)] + [np.stack([right, wrong], axis=1)] * 5)
+    cells = one_hot(choices)
+    assert held_out_layers(cells).tolist() == [0] * 6
+    expected = 5 * np.eye(4, dtype=int)
+    expected[:, 0] += 1
+    assert held_out_counts(cells).tolist() == expected.tolist()
+
+
+def test_every_option_has_every_number_equally_often() -> None:
+    options = [*"abcdefghi", NOTHING]
+    found = orders(options, 30, seed=3)
+    assert all(sorted(order) == sorted(options) for order in found)
+    counts = Counter((number, option) for order in found for number, option in enumerate(order))
+    assert set(counts.values()) == {3} and len(counts) == 100
+    assert found != orders(options, 30, seed=4)
+
+
+@pytest.fixture(scope="module")
+def measured(
+    folders: dict[str, Path],
+    qwen2: LanguageModel,
+    settings: Settings,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Directions]:
+    """The result folder of a small model, with random directions for all concepts."""
+    folder = tmp_path_factory.mktemp("results") / "small"
+    write_json(folder / QUESTIONS, asdict(Dose(1, 3, 4.0, None)))
+    concepts = load_population(ROOT / "data" / "concepts.yaml").concepts
+    drawn = random_vectors(qwen2, len(concepts), seed=1)
+    directions = {name: vector.directions for name, (_, vector) in zip(concepts, drawn, strict=True)}
+    loading = ModelSettings(
+        source=str(folders["qwen2"]), dtype="float32", layers=(1, 3), strength=4.0, filler="original", contrast=None
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (folder / "data").symlink_to(ROOT / "data")
+        save_directions(directions, VECTORS / "small.safetensors")
+        subject = open_subject(settings, "small", loading, Stimuli(ROOT / "data" / "prompts"), folder)
+        arms, naming = trials(subject)
+        assert len(arms.trials) == len(subject.stimuli.which().arms) * settings.which.orders * len(NUMBERS)
+        assert all(qwen2.is_token(f" {each.vector}") for trial in naming.trials for each in trial.injections)
+        outputs = measure(subject.loaded())
+    write_outputs(outputs, folder)
+    write_outputs(summarise(settings, "small", folder), folder)
+    return folder, directions
+
+
+@pytest.mark.parametrize(("place", "injected"), [("turn_2", "bread"), ("turn_1", "music"), ("turn_1", NOTHING)])
+def test_a_choice_is_the_two_phase_procedure(
+    measured: tuple[Path, Directions], qwen2: LanguageModel, place: str, injected: str
+) -> None:
+    folder, directions = measured
+    stimuli = Stimuli(ROOT / "data" / "prompts")
+    which = WHICH.read(folder / WHICH.name)
+    row = which[
+        (which["list"] == place)
+        & (which["injected"] == injected)
+        & (which["order"] == 4)
+        & (which["prompt"] == "no_info")
+        & (which["question"] == "injected")
+    ].iloc[0]
+    order = ORDERS.read(folder / ORDERS.name)
+    options = order[order["order"] == 4].sort_values("number")["option"]
+    words = "\n".join(f"({n}) {'none of these' if o == NOTHING else o}" for n, o in enumerate(options))
+    file = stimuli.which()
+    system, first, reply, second, answer = stimuli.detection["no_info"]
+    question = getattr(file.questions["injected"], place).replace("$LIST", words)
+    if place == "turn_1":
+        text = f"{first.content}\n\nIf a thought has been injected, then it is one of these:\n\n{words}"
+        first = first.model_copy(update={"content": text})
+    else:
+        assert words in question
+    asked = (
+        system,
+        first,
+        reply,
+        second.model_copy(update={"content": question}),
+        answer.model_copy(update={"content": "The answer is ("}),
+    )
+    vector = ControlVector(model_type="qwen2", directions=dict(directions["cat" if injected == NOTHING else injected]))
+    logits = two_phase_logits(qwen2, asked, vector, 0.0 if injected == NOTHING else 4.0, (1, 3))
+    expected = torch.softmax(logits[[qwen2.token(number) for number in NUMBERS]], dim=-1)
+    found = [row[f"p_{number}"] for number in NUMBERS]
+    assert found == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_the_lens_ends_with_the_answer(measured: tuple[Path, Directions]) -> None:
+    folder, _ = measured
+    which, lens = WHICH.read(folder / WHICH.name), LENS.read(folder / LENS.name)
+    keys = list(WHICH.key)
+    last = lens[lens["layer"] == lens["layer"].max()].merge(which, on=keys, validate="one_to_one")
+    assert len(last) == len(which)
+    likeliest = last[[f"p_{number}" for number in NUMBERS]].to_numpy().argmax(axis=1)
+    assert last["number"].tolist() == likeliest.tolist()
+
+
+def test_the_summary_counts_every_choice(measured: tuple[Path, Directions], settings: Settings) -> None:
+    folder, _ = measured
+    confusion, summary = CONFUSION.read(folder / CONFUSION.name), SUMMARY.read(folder / SUMMARY.name)
+    which, order = WHICH.read(folder / WHICH.name), ORDERS.read(folder / ORDERS.name)
+    arm = ["prompt", "list", "question"]
+    assert set(summary["choices"]) == {settings.which.orders * len(NUMBERS)}
+    assert set(summary["reading"]) == {LAST, HELD_OUT}
+    number = which[[f"p_{number}" for number in NUMBERS]].to_numpy().argmax(axis=1)
+    chosen = pd.DataFrame({"order": which["order"], "number": number}).merge(order, how="left")["option"]
+    for values, part in which.assign(chosen=chosen).groupby(arm):
+        rows = summary[(summary[arm] == list(values)).all(axis=1) & (summary["reading"] == LAST)]
+        assert rows["accuracy"].iloc[0] == pytest.approx((part["chosen"] == part["injected"]).mean())
+        expected = mutual_info_score(part["injected"], part["chosen"]) / np.log(2)
+        assert rows["bits"].iloc[0] == pytest.approx(expected, abs=1e-8)
+        counts = confusion[(confusion[arm] == list(values)).all(axis=1) & (confusion["reading"] == LAST)]
+        hits = counts.loc[counts["injected"] == counts["chosen"], "count"].sum()
+        assert hits == (part["chosen"] == part["injected"]).sum()
+
+
+def test_the_restricted_distribution_is_right_where_it_has_no_probability(qwen2: LanguageModel) -> None:
+    states = 100 * torch.randn(3, 2, qwen2.hidden_size, generator=torch.Generator().manual_seed(0))
+    restricted, mass = read_choice(qwen2, states, [5, 6, 7])
+    whole = torch.softmax(qwen2.logits(states.flatten(0, 1)).double(), dim=-1)[:, [5, 6, 7]].reshape(3, 2, 3)
+    assert torch.allclose(mass.double(), whole.sum(dim=-1), atol=1e-5)
+    assert torch.allclose(restricted.double(), whole / whole.sum(dim=-1, keepdim=True), atol=1e-4)
+
+
+def words(gain: float, likely: float = 0.0) -> pd.DataFrame:
+    """Words of which each concept's own gains so much, and the first is so likely whatever is injected."""
+    names = [f"w{number}" for number in range(12)]
+    noise = np.random.default_rng(0).normal(size=(12, 12))
+    return pd.DataFrame(
+        [
+            {
+                "vector": vector,
+                "prompt": "no_info",
+                "word": word,
+                "log_p_base": -5 + likely * (word == "w0"),
+                "log_p_injected": -5 + likely * (word == "w0") + gain * (word == vector) + noise[i, j] / 10,
+            }
+            for i, vector in enumerate(names)
+            for j, word in enumerate(names)
+        ]
+    )
+
+
+def test_ranks_of_words(settings: Settings) -> None:
+    told = naming_summary(words(3.0), settings.which).set_index("score")
+    assert told["mean_rank"].tolist() == [1, 1] and told["first"].tolist() == [1, 1]
+    assert (told["p_value"] < 0.01).all()
+    blind = naming_summary(words(0.0, likely=9.0), settings.which).set_index("score")
+    assert (blind["p_value"] > 0.05).all()
+    assert blind.loc["shift", "rank_low"] < blind.loc["shift", "chance"] < blind.loc["shift", "rank_high"]
+
+
+def test_words_are_those_of_one_token(measured: tuple[Path, Directions], qwen2: LanguageModel) -> None:
+    naming = NAMING.read(measured[0] / NAMING.name)
+    assert all(qwen2.is_token(f" {word}") for word in set(naming["word"]))
+
+
+def test_an_arm_without_its_question_is_refused(tmp_path: Path) -> None:
+    for path in (ROOT / "data" / "prompts").glob("*.yaml"):
+        text = path.read_text(encoding="utf-8").replace("question: liked", "question: loved")
+        (tmp_path / path.name).write_text(text, encoding="utf-8")
+    with pytest.raises(StimuliError, match=r"which.yaml: .*no question 'loved'"):
+        Stimuli(tmp_path).which()
