@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from introspection.experiments.suffixes.figure import audit_figure, shift_figure
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
@@ -20,7 +21,6 @@ from introspection.experiments.battery.tables import FIT
 from introspection.experiments.detection.figure import detection_figure
 from introspection.experiments.detection.tables import DETECTION
 from introspection.experiments.lens.figure import lens_figure
-from introspection.experiments.suffixes.figure import audit_figure, shift_figure
 from introspection.experiments.suffixes.tables import ASKED, AUDIT, INTERVALS
 from introspection.experiments.sweep.figure import sweep_figure
 from introspection.paper import figure_style

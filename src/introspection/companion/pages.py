@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -12,7 +12,6 @@ from introspection.companion.files import OVERVIEW, Place, ResultFile
 from introspection.companion.passages import Passage, passages
 from introspection.companion.rows import embedded
 from introspection.experiments.prompt_text.tables import PROMPT_TEXT
-from introspection.paper.provenance import flatten
 from introspection.paper.results import Results
 from introspection.tables import Table
 
@@ -101,3 +100,14 @@ def _prose(table: Table, rows: Any) -> str | None:
     """The column of a reply or another text that no row is told apart by, where there is one."""
     texts = [each.name for each in table.columns if each.kind == "text" and each.name not in table.key]
     return next((name for name in texts if len(rows) and rows[name].str.len().mean() > _TEXT), None)
+
+
+def flatten(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Nested values as (dotted name, text) pairs; a list of plain values is one text."""
+    if isinstance(value, Mapping):
+        return [pair for key, part in value.items() for pair in flatten(part, f"{name}.{key}" if name else str(key))]
+    if isinstance(value, list | tuple) and not any(isinstance(part, Mapping | list | tuple) for part in value):
+        return [(name, ", ".join(map(str, value)))]
+    if isinstance(value, list | tuple):
+        return [pair for index, part in enumerate(value) for pair in flatten(part, f"{name}.{index}")]
+    return [(name, "none" if value is None else str(value))]

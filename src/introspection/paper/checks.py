@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 # Verbs by which a model would know what was done to it.
@@ -89,12 +89,6 @@ def _arguments(text: str, command: str) -> list[tuple[int, int]]:
 def unshown(made: Iterable[Path], read: Iterable[Path]) -> list[str]:
     """A complaint for each figure or table that was made and that LaTeX did not read."""
     return [f"paper/{path}: made, and shown nowhere in the paper" for path in sorted(set(made) - set(read))]
-
-
-def unread_results(results: Iterable[str], sources: Mapping[str, Iterable[str]]) -> list[str]:
-    """A complaint for each result file that no figure and no table was made of."""
-    used = {path for paths in sources.values() for path in paths}
-    return [f"{path}: a result that no figure and no table shows" for path in sorted(set(results) - used)]
 
 
 def unused_values(values: Path, users: Iterable[Path]) -> list[str]:

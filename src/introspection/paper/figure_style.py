@@ -61,7 +61,7 @@ class Look:
         """The look of every figure, for drawing and for saving."""
         look = {
             **sns.axes_style("ticks"),
-            **sns.plotting_context(self.settings.context, font_scale=0.85 * self.settings.font_scale),
+            **sns.plotting_context(self.settings.context, font_scale=0.92 * self.settings.font_scale),
             "font.family": [FONT],
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -135,7 +135,7 @@ def finish_layers(axis: Axes, title: str) -> None:
     """The title and the scales of a panel of probabilities by layer."""
     axis.set_ylim(0, max(LEAST_SPAN, axis.get_ylim()[1]))
     axis.set_title(figure_text(title), loc="left")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def sample(**look: Any) -> Line2D:

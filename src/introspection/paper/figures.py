@@ -11,7 +11,6 @@ from introspection.paper.prompts import Prompts
 from introspection.paper.render import write_sources
 from introspection.paper.reports import report_functions
 from introspection.paper.results import Results
-from introspection.rereading.report import draw_rereading
 from introspection.settings import Settings
 from introspection.stimuli.prompts import Stimuli
 
@@ -28,5 +27,4 @@ def draw_figures(settings: Settings, stimuli: Stimuli, results: Results, output:
         for model in reported_models(settings):
             for figures in report_functions("figures"):
                 figures(gallery, settings, model)
-        draw_rereading(gallery)
     write_sources(output, gallery.sources)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from introspection.injection.dose import QUESTIONS, REPLIES, Dose
+from introspection.injection.dose import QUESTIONS, Dose
 from introspection.paper import wording
-from introspection.paper.latex import Latex
 from introspection.paper.results import Results
 from introspection.settings import ModelSettings, Settings
-
-DOSES = (QUESTIONS, REPLIES)
 
 
 @dataclass(frozen=True)
@@ -29,9 +26,9 @@ class ReportedModel:
         """One of the model's result files."""
         return f"results/{self.key}/{name}"
 
-    def dose(self, results: Results, file: str = QUESTIONS) -> Dose:
-        """Where and how strongly the model was injected, for questions or for replies."""
-        return results.json(self.path(file), Dose)
+    def dose(self, results: Results) -> Dose:
+        """Where and how strongly the model was injected, for questions."""
+        return results.json(self.path(QUESTIONS), Dose)
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,6 @@ class ModelFile:
     """What `model.json` says of the model's size."""
 
     blocks: int
-    hidden_size: int
     parameters: int
 
 
@@ -54,22 +50,19 @@ def reported_models(settings: Settings) -> list[ReportedModel]:
 def model_values(results: Results, model: ReportedModel) -> dict[str, str]:
     """A model's name, size and injections."""
     size = results.json(model.path("model.json"), ModelFile)
-    questions, replies = (model.dose(results, file) for file in DOSES)
+    questions = model.dose(results)
     values: dict[str, str] = {
         "name": model.key,
-        "name.file": Latex(model.key),  # for file names; the settings allow letters, digits, '-' and '_' only
         "layers": wording.layers(*questions.layers),
         "strength": wording.number(questions.strength),
         "blocks": str(size.blocks),
-        "hidden": str(size.hidden_size),
         "parameters": f"{size.parameters:,}".replace(",", " "),
     }
     if model.settings.quantization:
         values["quantization"] = {"8bit": "8 bits", "4bit": "4 bits"}[model.settings.quantization]
     if model.organism:
         values["organism"] = model.organism
-    if model.settings.contrast and questions.persona_strength is not None and replies.persona_strength is not None:
+    if model.settings.contrast and questions.persona_strength is not None:
         values["contrast"] = model.settings.contrast.place
         values["contrast.strength"] = wording.number(questions.persona_strength)
-        values["contrast.samples"] = wording.number(replies.persona_strength)
     return values

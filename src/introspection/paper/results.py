@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -81,9 +81,3 @@ class Results:
     def _remedy(self, path: str) -> str:
         stage = self.stage(path)
         return f"make it with `dvc repro {stage}`" if stage else "no stage makes it: is it in the repository?"
-
-
-def shown_files(outputs: Iterable[str], models: Iterable[str]) -> list[str]:
-    """Of the pipeline's outputs, the tables and JSON files of these models that the paper has to show."""
-    folders = tuple(f"results/{model}/" for model in models)
-    return [path for path in outputs if path.startswith(folders) and path.endswith((".csv", ".json"))]

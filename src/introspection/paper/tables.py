@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from introspection.experiments.instrument.check import held_out
+from introspection.injection.dose import QUESTIONS
 from introspection.paper import wording
-from introspection.paper.models import DOSES, model_values, reported_models
+from introspection.paper.findings import render_comparison
+from introspection.paper.models import model_values, reported_models
 from introspection.paper.prompts import Prompts
-from introspection.paper.provenance import render_prompts, render_provenance
+from introspection.paper.provenance import answer_values
 from introspection.paper.render import Renderer, write_sources
 from introspection.paper.reports import report_functions
 from introspection.paper.results import Results
@@ -34,11 +36,11 @@ def render_tables(settings: Settings, stimuli: Stimuli, results: Results, templa
     for values_of_all in report_functions("values_of_all"):
         values |= values_of_all(renderer, settings)
     values["prompts.descriptions"] = renderer.phrase("prompt_descriptions", prompts=renderer.prompts)
-    values |= render_rereading(renderer)
-    values |= render_prompts(renderer)
-    values |= render_provenance(renderer, settings)
+    values |= render_comparison(renderer, settings, models)
+    values |= render_rereading(renderer, models)
+    values |= answer_values(stimuli)
     sources = [SUMMARY_PATH] if results.expects(SUMMARY_PATH) else []
-    sources += [model.path(file) for model in models for file in DOSES]
+    sources += [model.path(QUESTIONS) for model in models]
     renderer.render("values", "values", sources, values=values, numbers=[model.number for model in models])
     write_sources(output, renderer.sources)
 
@@ -49,11 +51,8 @@ def study_values(settings: Settings, prompts: Prompts) -> dict[str, str]:
     values: dict[str, str] = {
         "models": wording.listing([model.key for model in models]),
         "concepts": wording.listing(list(settings.study.concepts)),
-        "concepts.count": str(len(settings.study.concepts)),
         "random.count": str(settings.study.random_directions),
         "unchanged": wording.number(wording.UNCHANGED_NATS),
-        "unchanged.points": wording.number(100 * wording.UNCHANGED_PROBABILITY),
-        "seed": str(settings.study.seed),
         "prompts.count": wording.count(len(prompts.names)).capitalize(),
         "prompt": prompts.after_with(prompts.main),
     }
@@ -64,7 +63,6 @@ def study_values(settings: Settings, prompts: Prompts) -> dict[str, str]:
     conditions = {
         "organisms": any(model.organism for model in models),
         "some.contrast": any(model.settings.contrast for model in models),
-        "one.real.model": len(real) == 1,
     }
     if real:
         values["real.models"] = wording.listing(real)

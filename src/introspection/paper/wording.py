@@ -10,9 +10,7 @@ import pandas as pd
 from introspection.paper.latex import Latex, escape
 
 UNCHANGED = "does not change"
-# A change is one that shows on both scales: near zero, log-odds move much where a probability hardly does.
-UNCHANGED_NATS = 0.05
-UNCHANGED_PROBABILITY = 0.0001
+UNCHANGED_NATS = 0.05  # below which a shift of log-odds is none, whatever the probability does
 
 
 def percent(probability: float) -> str:
@@ -55,12 +53,9 @@ def number(value: float) -> str:
     return f"{value:g}".replace("-", "−")
 
 
-def direction(shift: float, difference: float) -> str:
-    """The verb for what becomes of a probability: rises, falls or does not change.
-
-    shift: of its log-odds, in nats. difference: of the probability itself.
-    """
-    if abs(shift) < UNCHANGED_NATS or abs(difference) < UNCHANGED_PROBABILITY:
+def direction(shift: float) -> str:
+    """The verb for what becomes of an answer whose log-odds move by so many nats: rises, falls or does not change."""
+    if abs(shift) < UNCHANGED_NATS:
         return UNCHANGED
     return "rises" if shift > 0 else "falls"
 

@@ -7,6 +7,10 @@ percent. `grid_test`, `significands` and `differences` put that to the test. Wha
 - The difference of the two logits, ln(p_yes / p_no), follows from both figures; the other tokens cancel. It differs
   from the log-odds only by the probability of the other tokens, which `grid_test` bounds.
 
+The logits themselves are rounded before that softmax is taken: each of the two may lie half a step of the grid off, so
+the log-odds of an arm are open by a whole step more, those of a shift by two, and the difference of two shifts by four.
+Every interval below holds that, but for those of the tests of the grid, which is about the rounded logits.
+
 A shift takes its two ends as independent, which makes its interval wider than it need be where two shifts share an
 unsteered end: a verdict of `undecided` errs on the side of caution. Values are in nats.
 """
@@ -87,7 +91,7 @@ def shifts(detection: pd.DataFrame) -> pd.DataFrame:
     """Each row of the detection tables in log-odds: unsteered, injected and the shift, with the intervals.
 
     Columns: the key; the printed p_yes_base_bf16, p_yes_injected_bf16, p_yes_shift; then for each of log_odds_base,
-    log_odds_injected and log_odds_shift the value at the printed figures and the ends `_low`, `_high` that both
+    log_odds_injected and log_odds_shift the value at the printed figures and the ends `_low`, `_high` that all
     roundings allow; logit_shift, the whole number of grid steps between the two arms times the step; source.
     """
     steps = _steps_by_softmax(detection)
@@ -212,13 +216,14 @@ def control_shifts(controls: pd.DataFrame) -> pd.DataFrame:
 
     A mean of probabilities is ruled by the questions that are answered yes most, and its log-odds are not the mean of
     the questions' log-odds, which the study does not give. Each probability of the mean, and perhaps the mean, is
-    rounded to bfloat16 before printing, so a part in 256 is added to what printing allows. Columns: vector, strength,
+    rounded to bfloat16 before printing, so a part in 256 is added to what printing allows; that each question's logits
+    are rounded moves the log-odds of the mean by no more than it does those of a question. Columns: vector, strength,
     first_layer, last_layer; the printed p_yes_base_bf16, p_yes_injected_bf16, p_yes_shift; log_odds_base,
     log_odds_injected and log_odds_shift as in `shifts`; source.
     """
     rows = []
     for row in _rows(controls):
-        base, injected = _mean(row["p_yes_base_bf16"]).map(logit), _mean(row["p_yes_injected_bf16"]).map(logit)
+        base, injected = (_open(_mean(row[f"p_yes_{arm}_bf16"]).map(logit)) for arm in ("base", "injected"))
         at_base, at_injected = logit(float(row["p_yes_base_bf16"])), logit(float(row["p_yes_injected_bf16"]))
         rows.append(
             {column: row[column] for column in ("vector", *KEY[2:])}
@@ -237,22 +242,23 @@ def comparisons(published: Published) -> pd.DataFrame:
     `left` is said to be above `right` in a quantity: `injected` (p_yes under injection), `shift` (less the unsteered
     p_yes) or `lift` (the shift with the named prompt less the one with no_info). The prompt `controls` stands for the
     mean of the control questions, with the caution of `control_shifts`. Columns: comparison, source,
-    quantity, the key of both sides; for each side and scale (`probability`, `log_odds`) the ends of what both
+    quantity, the key of both sides; for each side and scale (`probability`, `log_odds`) the ends of what the
     roundings allow; in_probability, in_log_odds: `holds`, `reversed` or, where the intervals overlap, `undecided`;
     changes: the two differ; quote. Raises PublishedError where a comparison names no row of the tables.
     """
     places: dict[tuple[str, ...], tuple[Interval, Interval]] = {}
     for row in _rows(published.detection):
         place = tuple(row[column] for column in PLACE)
-        places[place] = (allowed_probability(row["p_yes_base_bf16"]), allowed_probability(row["p_yes_injected_bf16"]))
+        places[place] = (_log_odds(row["p_yes_base_bf16"]), _log_odds(row["p_yes_injected_bf16"]))
     for row in _rows(published.controls):
         place = (row["vector"], CONTROLS, row["first_layer"], row["last_layer"])
-        places[place] = (_mean(row["p_yes_base_bf16"]), _mean(row["p_yes_injected_bf16"]))
+        base, injected = (_open(_mean(row[f"p_yes_{arm}_bf16"]).map(logit)) for arm in ("base", "injected"))
+        places[place] = (base, injected)
 
     def value(place: tuple[str, ...], quantity: str, log_odds: bool) -> Interval:
         if place not in places:
             raise PublishedError(f"comparisons.csv: no row {' '.join(place)} in detection.csv or controls.csv")
-        base, injected = (arm.map(logit) if log_odds else arm for arm in places[place])
+        base, injected = (arm if log_odds else arm.map(sigmoid) for arm in places[place])
         if quantity == "injected":
             return injected
         if quantity == "shift":
@@ -283,8 +289,8 @@ def reversals(detection: pd.DataFrame) -> pd.DataFrame:
     """
     read = []
     for row in _rows(detection):
-        base, injected = allowed_probability(row["p_yes_base_bf16"]), allowed_probability(row["p_yes_injected_bf16"])
-        read.append((row, injected - base, injected.map(logit) - base.map(logit)))
+        base, injected = _log_odds(row["p_yes_base_bf16"]), _log_odds(row["p_yes_injected_bf16"])
+        read.append((row, injected.map(sigmoid) - base.map(sigmoid), injected - base))
     rows = []
     for (row, probability, log_odds), (other, other_probability, other_log_odds) in itertools.permutations(read, 2):
         if probability.low > other_probability.high and log_odds.high < other_log_odds.low:
@@ -375,13 +381,23 @@ def summary(published: Published) -> pd.DataFrame:
         "differences_of_bfloat16": int(made["of_bfloat16"].sum()),
         "differences_rounded_again": int(made["rounded_again"].sum()),
         "comparisons": len(judged),
+        "quotes": judged["quote"].nunique(),
     }
     for scale in ("probability", "log_odds"):
         for verdict in ("holds", "reversed", "undecided"):
             values[f"comparisons_{verdict}_in_{scale}"] = int((judged[f"in_{scale}"] == verdict).sum())
+        of_quotes = judged.groupby("quote")[f"in_{scale}"].agg(verdict_of_quote)
+        for verdict in ("holds", "reversed", "undecided"):
+            values[f"quotes_{verdict}_in_{scale}"] = int((of_quotes == verdict).sum())
     values["comparisons_that_change"] = int(judged["changes"].sum())
     values["reversals"] = len(reversals(detection))
     return pd.DataFrame({"quantity": list(values), "value": list(values.values())})
+
+
+def verdict_of_quote(verdicts: pd.Series[str]) -> str:
+    """A quote that compares several cells holds where it holds in all, and is reversed where it is in any."""
+    found = set(verdicts)
+    return "reversed" if "reversed" in found else "holds" if found == {"holds"} else "undecided"
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -393,7 +409,13 @@ def _columns(name: str, interval: Interval, value: float | None = None) -> dict[
 
 
 def _log_odds(printed: str) -> Interval:
-    return allowed_probability(printed).map(logit)
+    """Of yes, in nats, as the logits before their rounding may have given it."""
+    return _open(allowed_probability(printed).map(logit))
+
+
+def _open(log_odds: Interval) -> Interval:
+    """With half a step of the grid for each of the two logits of an arm."""
+    return Interval(log_odds.low - SPACING, log_odds.high + SPACING)
 
 
 def _other_mass(p_yes: Interval, p_no: Interval, difference: float) -> Interval:

@@ -9,33 +9,21 @@ import numpy as np
 import pandas as pd
 
 from introspection.paper.results import Results
-from introspection.rereading.tables import POST_CONTROLS, POST_DETECTION, POST_SAMPLES, POST_STATEMENTS, SHIFTS
+from introspection.rereading.tables import POST_DETECTION, POST_STATEMENTS, SHIFTS
 
 POST = "Qwen2.5-Coder-32B (the post)"
 FOLDER = "data/published"
-DETECTION_PATH, CONTROLS_PATH, SAMPLES_PATH, STATEMENTS_PATH = (
-    f"{FOLDER}/{table.name}" for table in (POST_DETECTION, POST_CONTROLS, POST_SAMPLES, POST_STATEMENTS)
-)
+DETECTION_PATH, STATEMENTS_PATH = (f"{FOLDER}/{table.name}" for table in (POST_DETECTION, POST_STATEMENTS))
+FILLER = "lorem_ipsum"  # the post's prompt of filler, which is as long as its info prompt
 REREAD = "published"  # the folder of `results` that has them read again
 SHIFTS_PATH = f"results/{REREAD}/{SHIFTS.name}"
+ARMS = ("base", "injected")
 
 
 def post_detection(results: Results) -> pd.DataFrame:
     """The post's detection tables as printed, and whether each row is of its `swept` layers."""
     table = results.table(POST_DETECTION, DETECTION_PATH)
     return table.assign(swept=_swept(table, results))
-
-
-def post_controls(results: Results) -> pd.DataFrame:
-    """The post's means over control questions as printed."""
-    return results.table(POST_CONTROLS, CONTROLS_PATH)
-
-
-def post_samples(results: Results) -> pd.DataFrame:
-    """The replies to "What are you thinking about?" that the post shows, and whether each is of its `swept` layers."""
-    table = results.table(POST_SAMPLES, SAMPLES_PATH)
-    table = table.assign(swept=_swept(table, results), strength=pd.to_numeric(table["strength"]))
-    return table[table["prompt"] == "top_of_mind"]
 
 
 def swept_layers(results: Results) -> tuple[str, str]:
@@ -48,16 +36,16 @@ def swept_layers(results: Results) -> tuple[str, str]:
 def as_measured(results: Results) -> tuple[pd.DataFrame, list[str]]:
     """The post's figures in the columns of our tables, and the files they are read from.
 
-    Without its swept layers; with shift_low and shift_high, what rounding leaves open, where that was computed.
+    Without its swept layers: vector, prompt, log_odds_yes_base and log_odds_yes_injected in nats, and the ends
+    injected_low and injected_high of the latter that leave room for all its roundings, where they were computed.
     """
     post = post_detection(results)
     post = post[~post["swept"]]
-    base, injected = (post[f"p_yes_{arm}_bf16"].astype(float) for arm in ("base", "injected"))
-    shift = np.log(injected / (1 - injected)) - np.log(base / (1 - base))
-    post = post.assign(p_yes_base=base, p_yes_injected=injected, shift=shift)
+    base, injected = (np.log(p / (1 - p)) for p in (post[f"p_yes_{arm}_bf16"].astype(float) for arm in ARMS))
+    post = post.assign(log_odds_yes_base=base, log_odds_yes_injected=injected)
     if not results.expects(SHIFTS_PATH):
         return post, [DETECTION_PATH]
-    ends = {"log_odds_shift_low": "shift_low", "log_odds_shift_high": "shift_high"}
+    ends = {f"log_odds_injected_{end}": f"injected_{end}" for end in ("low", "high")}
     keys = ["vector", "prompt", "first_layer"]
     shifts = results.read(SHIFTS, REREAD).rename(columns=ends)[[*keys, *ends.values()]]
     return post.merge(shifts, on=keys, how="left", validate="1:1"), [DETECTION_PATH, SHIFTS_PATH]
@@ -67,11 +55,6 @@ def as_percent(printed: str) -> str:
     """A fraction as printed, in percent with the digits that it has: 0.00150 is 0.150%, 1.00 is 100%."""
     digits = len(printed.partition(".")[2])
     return f"{100 * float(printed):.{max(0, digits - 2)}f}%"
-
-
-def cell(rows: pd.DataFrame, column: str) -> str:
-    """A printed figure of the one row that a table has for something, in percent; a dash where it has none."""
-    return as_percent(rows[column].iloc[0]) if len(rows) else "–"
 
 
 def layers(row: Mapping[str, Any]) -> str:

@@ -1,234 +1,147 @@
-"""The post's figures read again in the report: shifts in nats, the test of the grid, comparisons, disagreements."""
+"""The post's figures read again in the report: shifts in nats, what its prompts do, and its claims one by one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from introspection import names
 from introspection.paper import wording
-from introspection.paper.gallery import Gallery
 from introspection.paper.latex import Latex
-from introspection.paper.prompts import Prompts
-from introspection.paper.render import Renderer, origin
+from introspection.paper.models import ReportedModel
+from introspection.paper.render import Renderer
+from introspection.paper.reports import report_functions
 from introspection.rereading import tables
-from introspection.rereading.analysis import CONTROLS
-from introspection.rereading.figure import shifts_figure
-from introspection.rereading.published import REREAD, SHIFTS_PATH, as_percent, layers, swept_layers
-from introspection.tables import Table
-
-SUMMARY_PATH = f"results/{REREAD}/{tables.SUMMARY.name}"
-QUANTITIES = {"shift": "shift", "injected": "under injection", "lift": "lift by the info"}
-FILLER = "lorem_ipsum"  # the prompt of the post that the prose holds against its info prompt
-INFO = "info"
-# The quantities of the summary that the prose says.
-SAID = (
-    *("softmaxes", "grid_spacing", "grid_fits", "grid_expected_by_chance", "grid_chance"),
-    *("figures", "figures_fit", "figures_expected_by_chance"),
-    *("differences", "differences_of_printed", "differences_rounded_again"),
-    *("comparisons", "comparisons_that_change", "reversals"),
-    *(
-        f"comparisons_{verdict}_in_{scale}"
-        for scale in ("probability", "log_odds")
-        for verdict in ("holds", "reversed", "undecided")
-    ),
+from introspection.rereading.analysis import SPACING, verdict_of_quote
+from introspection.rereading.published import (
+    FILLER,
+    REREAD,
+    SHIFTS_PATH,
+    STATEMENTS_PATH,
+    as_percent,
+    layers,
+    swept_layers,
 )
 
-Row = Mapping[str, Any]
+SUMMARY_PATH = f"results/{REREAD}/{tables.SUMMARY.name}"
+COMPARISONS_PATH = f"results/{REREAD}/{tables.COMPARISONS.name}"
+# The quantities of the summary that the prose says.
+SAID = (
+    *("softmaxes", "grid_spacing", "grid_fits", "grid_expected_by_chance", "comparisons", "quotes"),
+    *(f"quotes_holds_in_{scale}" for scale in ("probability", "log_odds")),
+)
+SETTINGS = ("injected_layers", "weak_strength", "sweep_ranges", "chosen_range")
+"""Statements of the post that say how it was run and claim nothing."""
+
+Row = Mapping[Any, Any]
 
 
-def render_rereading(renderer: Renderer) -> dict[str, str]:
-    """The rows of every table of the section, and the counts and extremes that its prose says."""
+def render_rereading(renderer: Renderer, models: list[ReportedModel]) -> dict[str, str]:
+    """The post's cells in log-odds, its claims beside what became of them, and what the prose says of both."""
     results = renderer.results
     if not results.expects(SHIFTS_PATH):
         return {}
-    words = _Words(renderer.prompts, swept_layers(results))
-    makers: dict[Table, Callable[[Row], list[str]]] = {
-        tables.SHIFTS: words.shift,
-        tables.GRID: words.grid,
-        tables.SPACINGS: words.spacing,
-        tables.SIGNIFICANDS: words.significand,
-        tables.DIFFERENCES: words.difference,
-        tables.CONTROLS: words.control,
-        tables.COMPARISONS: words.comparison,
-        tables.REVERSALS: words.reversal,
-        tables.PROMPT_EFFECTS: words.effect,
-        tables.DISAGREEMENTS: words.disagreement,
-    }
-    read = {table: records(results.read(table, REREAD)) for table in makers}
-    values: dict[str, str] = {"post.origin": origin(results.source(SHIFTS_PATH))}
-    for table, maker in makers.items():
-        name = table.name.removesuffix(".csv")
-        file, path = f"post-{name.replace('_', '-')}", f"results/{REREAD}/{table.name}"
-        values[f"post.{name}.rows"] = renderer.render("rows", file, [path], rows=map(maker, read[table]))
+    shifts, comparisons = (results.read(table, REREAD) for table in (tables.SHIFTS, tables.COMPARISONS))
     summary = results.read(tables.SUMMARY, REREAD).set_index("quantity")["value"]
-    values |= {f"post.{quantity}": plain(summary[quantity]) for quantity in SAID}
-    values |= _effect_values(read[tables.PROMPT_EFFECTS], read[tables.SHIFTS], words)
-    changed = [words.claim(row) for row in read[tables.COMPARISONS] if row["changes"]]
-    unequal = [row for row in read[tables.DISAGREEMENTS] if not row["agrees"]]
-    return values | {
-        "post.changed": wording.listing(changed),
-        "post.disagreements.count": str(len(read[tables.DISAGREEMENTS])),
-        "post.unequal.count": str(len(unequal)),
-        "post.unequal.steps": wording.listing(sorted({str(abs(row["steps"])) for row in unequal})),
-        "post.unequal": wording.listing([words.inequality(row) for row in unequal]),
+    disagreements = results.read(tables.DISAGREEMENTS, REREAD)
+    values: dict[str, str] = {f"post.{quantity}": plain(summary[quantity]) for quantity in SAID}
+    reversed_too = summary["quotes_reversed_in_log_odds"]
+    if reversed_too:
+        values["post.quotes_reversed"] = wording.count(int(reversed_too))
+    rows = [_shift_cells(renderer, row) for row in shifts.to_dict("records")]
+    usual = shifts[shifts["first_layer"] != swept_layers(results)[0]]
+    return (
+        values
+        | _effect_values(results.read(tables.PROMPT_EFFECTS, REREAD), renderer)
+        | {
+            "post.shifts.rows": renderer.render("rows", "post-shifts", [SHIFTS_PATH], rows=rows),
+            "post.claims.table": _claims(renderer, comparisons, models),
+            "post.shift.least": wording.nats(usual["log_odds_shift"].min()),
+            "post.shift.most": wording.nats(usual["log_odds_shift"].max()),
+            "post.rounding.shift": wording.number(2 * SPACING),
+            "post.rounding.difference": wording.number(4 * SPACING),
+            "post.disagreements.count": str(len(disagreements)),
+            "post.unequal.count": str(int((~disagreements["agrees"]).sum())),
+        }
+    )
+
+
+def _claims(renderer: Renderer, comparisons: pd.DataFrame, models: list[ReportedModel]) -> str:
+    """The table of what the post says: quotes that its printed cells decide, and others beside what our models show."""
+    results = renderer.results
+    quotes = [
+        {
+            "source": part["source"].iloc[0],
+            "quote": quote,
+            "cells": f"{wording.count(len(part))} cell{'s' * (len(part) != 1)}",
+            **{scale: quote_verdict(part[f"in_{scale}"]) for scale in ("probability", "log_odds")},
+        }
+        for quote, part in comparisons.groupby("quote", sort=False)
+    ]
+    said: dict[ReportedModel, dict[str, str]] = {
+        model: {
+            quantity: text
+            for claims in report_functions("claims")
+            for quantity, text in claims(results, renderer.prompts, model).items()
+        }
+        for model in models
     }
+    statements = results.table(tables.POST_STATEMENTS, STATEMENTS_PATH)
+    others = [
+        {
+            "source": row["source"],
+            "quote": row["quote"],
+            "ours": [(model.key, said[model][row["quantity"]]) for model in models if row["quantity"] in said[model]],
+        }
+        for row in statements.to_dict("records")
+        if row["quantity"] not in SETTINGS and not str(row["quantity"]).startswith("p_yes")
+    ]
+    sources = [COMPARISONS_PATH, STATEMENTS_PATH]
+    return renderer.render("claims", "post-claims", sources, quotes=quotes, statements=others)
 
 
-def draw_rereading(gallery: Gallery) -> None:
-    """The post's shifts by themselves."""
-    if gallery.results.expects(SHIFTS_PATH):
-        figure = shifts_figure(gallery.results.read(tables.SHIFTS, REREAD), gallery.look)
-        gallery.add("post-shifts", figure, [SHIFTS_PATH])
+def quote_verdict(verdicts: pd.Series[str]) -> str:
+    """What became of a quote, in words: `holds`, or in how many of its cells it does and does not."""
+    whole = verdict_of_quote(verdicts)
+    if whole == "holds":
+        return whole
+    plural = {"holds": "hold"}
+    counts = [
+        f"{int((verdicts == verdict).sum())} {plural.get(verdict, verdict)}"
+        for verdict in dict.fromkeys(sorted(verdicts))
+    ]
+    return ", ".join(counts) if len(counts) > 1 else whole
 
 
-def _effect_values(effects: list[Row], shifts: list[Row], words: _Words) -> dict[str, str]:
-    """What the prose says of the info prompt against the filler, for the vector that has both."""
-    values: dict[str, str] = {}
-    for row in effects:
-        if row["against"] != FILLER:
-            continue
-        values["post.lorem.vector"] = row["vector"]
-        values |= {f"post.lorem.{name}": span(row, name) for name in ("injected", "baseline", "shift")}
-        smaller, larger = row["shift_high"] < 0, row["shift_low"] > 0
-        values["post.lorem.verdict"] = "smaller than" if smaller else "larger than" if larger else "not told apart from"
-        for shift in shifts:
-            usual = shift["vector"] == row["vector"] and not words.is_swept(shift)
-            if usual and shift["prompt"] in (INFO, FILLER):
-                values[f"post.shift.{shift['prompt']}"] = span(shift, "log_odds_shift")
-                values[f"post.printed.{shift['prompt']}"] = as_percent(shift["p_yes_injected_bf16"])
-    return values
+def _effect_values(effects: pd.DataFrame, renderer: Renderer) -> dict[str, str]:
+    """The info prompt against each other, for the vector that has the filler: of baseline and shift."""
+    (vector,) = effects.loc[effects["against"] == FILLER, "vector"].unique()
+    swept = swept_layers(renderer.results)
+    rows = [
+        {
+            "against": renderer.prompts.label(row["against"]),
+            **{name: span(row, name) for name in ("injected", "baseline", "shift")},
+        }
+        for row in effects[effects["vector"] == vector].to_dict("records")
+        if (row["first_layer"], row["last_layer"]) != swept
+    ]
+    return {"post.effects": renderer.phrase("effects", rows=rows), "post.effects.vector": vector}
 
 
-def records(table: pd.DataFrame) -> list[Row]:
-    """The rows of a table by column name."""
-    return [{str(name): cell for name, cell in row.items()} for row in table.to_dict("records")]
-
-
-class _Words:
-    """The rows of the section's tables in words and figures, and what the prose says of single ones."""
-
-    def __init__(self, prompts: Prompts, swept: tuple[str, str]) -> None:
-        self.prompts = prompts
-        self.swept = swept
-
-    def shift(self, row: Row) -> list[str]:
-        return [
-            *self._key(row),
-            as_percent(row["p_yes_base_bf16"]),
-            as_percent(row["p_yes_injected_bf16"]),
-            wording.nats(row["log_odds_shift"]),
-            span(row, "log_odds_shift"),
-            signed(row["logit_shift"]),
-        ]
-
-    def grid(self, row: Row) -> list[str]:
-        return [
-            *self._key(row),
-            as_percent(row["p_yes"]),
-            as_percent(row["p_no"]),
-            span(row, "logit_difference", 3),
-            signed(row["grid"]),
-            yes(row["fits"]),
-        ]
-
-    def spacing(self, row: Row) -> list[str]:
-        return [
-            f"{row['spacing']:g}",
-            f"{row['logits_from']:g} to {row['logits_to']:g}",
-            f"{row['fits']} of {row['softmaxes']}",
-            plain(row["expected_by_chance"]),
-            plain(row["chance"]),
-        ]
-
-    def significand(self, row: Row) -> list[str]:
-        return [
-            *self._key(row),
-            row["answer"],
-            as_percent(row["printed"]),
-            f"{100 * row['bfloat16']:.6g}%",
-            str(row["candidates"]),
-            yes(row["fits"]),
-        ]
-
-    def difference(self, row: Row) -> list[str]:
-        return [
-            *self._key(row),
-            row["answer"],
-            as_percent(row["base"]),
-            as_percent(row["injected"]),
-            as_percent(row["difference"]).replace("-", "−"),
-            *(yes(row[name]) for name in ("of_printed", "of_bfloat16", "rounded_again")),
-        ]
-
-    def control(self, row: Row) -> list[str]:
-        return [
-            names.vector_label(row["vector"]),
-            as_percent(row["p_yes_base_bf16"]),
-            as_percent(row["p_yes_injected_bf16"]),
-            wording.nats(row["log_odds_shift"]),
-            span(row, "log_odds_shift"),
-        ]
-
-    def comparison(self, row: Row) -> list[str]:
-        return [
-            self._side(row, "left"),
-            self._side(row, "right"),
-            QUANTITIES.get(row["quantity"], row["quantity"]),
-            row["in_probability"],
-            row["in_log_odds"],
-        ]
-
-    def reversal(self, row: Row) -> list[str]:
-        return [
-            cell
-            for side in ("above", "below")
-            for cell in (
-                self._side(row, side),
-                percent_span(row, f"{side}_probability"),
-                span(row, f"{side}_log_odds"),
-            )
-        ]
-
-    def effect(self, row: Row) -> list[str]:
-        vector, against = names.vector_label(row["vector"]), self.prompts.label(row["against"])
-        return [vector, layers(row), against, *(span(row, name) for name in ("injected", "baseline", "shift"))]
-
-    def disagreement(self, row: Row) -> list[str]:
-        return [
-            self.prompts.label(row["prompt"]),
-            row["answer"],
-            as_percent(row["printed"]),
-            as_percent(row["other_printed"]),
-            yes(row["agrees"]),
-            "–" if row["agrees"] else span(row, "difference"),
-        ]
-
-    def claim(self, row: Row) -> str:
-        """A comparison of the post."""
-        quantity = QUANTITIES.get(row["quantity"], row["quantity"])
-        return f"“{self._side(row, 'left')}” above “{self._side(row, 'right')}” ({quantity})"
-
-    def inequality(self, row: Row) -> str:
-        """Two unsteered figures that are not the same."""
-        figures = f"{as_percent(row['printed'])} and {as_percent(row['other_printed'])}"
-        return f"{self.prompts.label(row['prompt'])}: {figures}, {span(row, 'difference')} nats apart"
-
-    def is_swept(self, row: Row) -> bool:
-        """Whether a row is of the layers that the post chose by its sweep."""
-        return (row["first_layer"], row["last_layer"]) == self.swept
-
-    def _key(self, row: Row) -> tuple[str, str, str]:
-        return names.vector_label(row["vector"]), self.prompts.label(row["prompt"]), layers(row)
-
-    def _side(self, row: Row, side: str) -> str:
-        place = {name: row[f"{side}_{name}"] for name in ("vector", "prompt", "first_layer", "last_layer")}
-        asked = "control questions" if place["prompt"] == CONTROLS else self.prompts.label(place["prompt"])
-        where = f", layers {layers(place)}" if self.is_swept(place) else ""
-        return f"{names.vector_label(place['vector'])}, {asked}{where}"
+def _shift_cells(renderer: Renderer, row: Mapping[Any, Any]) -> list[str]:
+    """A row of the table of shifts."""
+    return [
+        names.vector_label(row["vector"]),
+        renderer.prompts.label(row["prompt"]),
+        layers(row),
+        as_percent(row["p_yes_base_bf16"]),
+        as_percent(row["p_yes_injected_bf16"]),
+        wording.nats(row["log_odds_shift"]),
+        span(row, "log_odds_shift"),
+    ]
 
 
 def plain(value: float) -> str:
@@ -250,19 +163,3 @@ def span(row: Row, name: str, decimals: int = 2) -> str:
     return f"{math.floor(low * unit) / unit:.{decimals}f} to {math.ceil(high * unit) / unit:.{decimals}f}".replace(
         "-", "−"
     )
-
-
-def percent_span(row: Row, name: str) -> str:
-    """An interval of probabilities in percent, rounded outwards."""
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{math.floor(low * 1e5) / 1e3:.3f}% to {math.ceil(high * 1e5) / 1e3:.3f}%"
-
-
-def signed(value: float) -> str:
-    """A number of nats on the grid, with its sign."""
-    return f"{value:+.3f}".replace("-", "−")
-
-
-def yes(truth: bool) -> str:
-    """A truth in words."""
-    return "yes" if truth else "no"

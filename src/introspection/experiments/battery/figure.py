@@ -15,6 +15,7 @@ from introspection.paper.figure_style import Look, figure_text, name_edges, samp
 from introspection.paper.summaries import members
 
 GREY, DARK = "0.65", "0.2"
+LEAST = 0.5  # nats to either side of nothing that every panel shows
 MARKERS: dict[names.Kind, str] = {"concept": "o", "persona": "D", "random": "o", "finetune": "^"}
 
 
@@ -32,6 +33,8 @@ def battery_figure(fits: Sequence[tuple[str, pd.DataFrame]], look: Look) -> Figu
         axis.axvline(0, color="0.8", linewidth=0.6, zorder=0)
         for row in fit.sort_values("vector", key=_random_first, kind="stable").to_dict("records"):
             _draw(axis, row, _mark(row["vector"], colors))
+        for low, high, limit in ((*axis.get_xlim(), axis.set_xlim), (*axis.get_ylim(), axis.set_ylim)):
+            limit(min(low, -LEAST), max(high, LEAST))
         axis.set_title(figure_text(name), loc="left", fontweight="bold")
     name_edges(panels, "controls: shift (nats)", "detection: signed shift (nats)")
     figure.legend(

@@ -1,86 +1,45 @@
-"""The range that the sweep chose in the report: detection, control questions and replies once more, injected there."""
+"""The range that the sweep chose in the report: what detection and the control questions say when it is injected."""
 
 from __future__ import annotations
 
-from introspection.experiments.competence.report import competence_rows, lowest_of
-from introspection.experiments.competence.tables import COMPETENCE
-from introspection.experiments.controls.report import group_labels, shift_values, summary_rows
-from introspection.experiments.controls.statistics import control_statistics
+from introspection import names
+from introspection.experiments.controls.report import no_shifts
 from introspection.experiments.controls.tables import CONTROLS
-from introspection.experiments.detection.report import detection_rows, detection_values
+from introspection.experiments.detection.report import detection_values
 from introspection.experiments.detection.tables import DETECTION
-from introspection.experiments.samples.report import reply_rows
-from introspection.experiments.samples.tables import SAMPLES
 from introspection.paper import wording
 from introspection.paper.models import ReportedModel
-from introspection.paper.render import Renderer, origin
-from introspection.rereading import published
+from introspection.paper.prompts import Prompts
+from introspection.paper.render import Renderer
+from introspection.paper.results import Results
+from introspection.paper.summaries import answer
 from introspection.settings import Settings
 
 FOLDER = "chosen_range"
 
 
 def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
-    """The tables of what was run again with a model's chosen range; its values have `again` before their names."""
-    values = {
-        **_detection(renderer, model),
-        **_controls(renderer, settings, model),
-        **_competence(renderer, model),
-        **_samples(renderer, model),
-    }
+    """What the prose says of a model's chosen range; the values have `again` before their names."""
+    if not renderer.results.expects(model.path(f"{FOLDER}/{DETECTION.name}")):
+        return {}
+    detection = renderer.results.read(DETECTION, model.key, FOLDER)
+    values = detection_values(detection, renderer.prompts, {"concept": ("shift",)})
     return {f"again.{name}": value for name, value in values.items()}
 
 
-def _detection(renderer: Renderer, model: ReportedModel) -> dict[str, str]:
-    results, path = renderer.results, model.path(f"{FOLDER}/{DETECTION.name}")
-    if not results.expects(path):
-        return {}
-    detection = results.read(DETECTION, model.key, FOLDER)
-    post = published.post_detection(results)
-    rows = detection_rows(detection, post[post["swept"]], renderer.prompts)
-    sources = [path, published.DETECTION_PATH]
-    return {
-        "table": renderer.render("again", f"again-{model.key}", sources, rows=rows, model=model),
-        "origin": origin(results.source(path)),
-        **detection_values(detection, renderer.prompts, {"concept": ("goes", "shift"), "persona": ("shift",)}),
-    }
-
-
-def _controls(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
-    results, path = renderer.results, model.path(f"{FOLDER}/{CONTROLS.name}")
-    if not results.expects(path):
-        return {}
-    controls = results.read(CONTROLS, model.key, FOLDER)
-    statistics = control_statistics(controls, renderer.stimuli.expected, settings.controls.exclude_above).table
-    post = published.post_controls(results).iloc[:0]  # the post has none with its swept layers
-    rows = summary_rows(statistics, post, group_labels(renderer.stimuli))
-    name = f"controls-again-{model.key}"
-    return {
-        "controls.table": renderer.render("controls_again", name, [path], rows=rows, model=model),
-        "controls.origin": origin(results.source(path)),
-        **shift_values(statistics, renderer.stimuli, "concept"),
-    }
-
-
-def _competence(renderer: Renderer, model: ReportedModel) -> dict[str, str]:
-    path = model.path(f"{FOLDER}/{COMPETENCE.name}")
-    if not renderer.results.expects(path):
-        return {}
-    rows = competence_rows(renderer.results.read(COMPETENCE, model.key, FOLDER))
-    lowest = lowest_of(rows)
-    return {
-        "competence.table": renderer.render(
-            "competence_again", f"competence-again-{model.key}", [path], rows=rows, model=model
-        ),
-        "competence.origin": origin(renderer.results.source(path)),
-        "competence.lowest": wording.share(lowest["lowest"]),
-        "competence.lowest.under": lowest["vector"],
-    }
-
-
-def _samples(renderer: Renderer, model: ReportedModel) -> dict[str, str]:
-    path = model.path(f"{FOLDER}/{SAMPLES.name}")
-    if not renderer.results.expects(path):
-        return {}
-    replies = reply_rows(renderer.results.read(SAMPLES, model.key, FOLDER))
-    return {"samples.table": renderer.render("replies", f"samples-again-{model.key}", [path], replies=replies)}
+def claims(results: Results, prompts: Prompts, model: ReportedModel) -> dict[str, str]:
+    """What becomes of the control questions and of the persona vector with the chosen range."""
+    said: dict[str, str] = {}
+    if results.expects(model.path(f"{FOLDER}/{CONTROLS.name}")):
+        shifts = no_shifts(results.read(CONTROLS, model.key, FOLDER))
+        said["controls, chosen range"] = f"{wording.nats(shifts.mean())} nats" if len(shifts) else ""
+    paths = [model.path(DETECTION.name), model.path(f"{FOLDER}/{DETECTION.name}")]
+    if results.expects(*paths):
+        shifts_of = [
+            answer(table, names.of_kind("persona", table["vector"]), prompts.main)
+            for table in (results.read(DETECTION, model.key), results.read(DETECTION, model.key, FOLDER))
+        ]
+        own, chosen = shifts_of
+        if own and chosen:
+            said["persona, chosen range"] = f"{wording.nats(own.shift)} to {wording.nats(chosen.shift)} nats"
+    return {name: text for name, text in said.items() if text}

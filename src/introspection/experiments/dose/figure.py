@@ -1,66 +1,82 @@
-"""The figure of the dose: what is left of a model, by how much is injected."""
+"""The figure of the dose: what an injection does and what it leaves of every model, by how much is injected."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
+from introspection import names
 from introspection.experiments.dose.rule import kind_means
-from introspection.paper.figure_style import DASHED, SHADE, Look, figure_text, sample, shade_layers
+from introspection.paper.figure_style import DASHED, Look, figure_text, sample
 
-PANELS = {
-    "kl": "KL on neutral text, nats",
-    "answer_mass": "p(yes) + p(no)",
-    "control_accuracy": "controls answered right",
-    "distinct": "distinct token pairs",
-    "on_topic": "names the concept",
+CONCEPT, RANDOM, RESIDUAL = "C0", "0.5", "C1"
+LEFT: dict[str, dict[str, Any]] = {
+    "control_accuracy": {"color": "C2"},
+    "answer_mass": {"color": "C4"},
+    "distinct": {"color": "C5"},
 }
-CONCEPT: dict[str, Any] = {"color": "C0", "linewidth": 1.2, "marker": "o", "markersize": 2.5}
-RANDOM: dict[str, Any] = {"color": "0.4", **DASHED}
-OWN: dict[str, Any] = {"color": "C3", "linewidth": 0.8}
+"""What is left of a model, as shares from 0 to 1."""
+WORDS = {"control_accuracy": "controls right", "answer_mass": "p(yes) + p(no)", "distinct": "distinct token pairs"}
+OWN: dict[str, Any] = {"color": "0.3", "linewidth": 0.8, "linestyle": ":"}
 
 
-def dose_figure(
-    dose: pd.DataFrame, norms: pd.DataFrame, fraction: float, layers: tuple[int, int], look: Look
-) -> Figure:
-    """A panel for each measure over the fraction of the norm, means over concepts and over random directions.
+@dataclass(frozen=True)
+class Doses:
+    """A model's doses: `dose` is its table dose.csv, `places` what places.csv has of its own blocks, `own` its strength
+    as a fraction of the norm."""
 
-    A line marks the model's strength, `fraction` of the norm. The last panel is the norm through the layers, with its
-    standard deviation over passages; what the injected blocks write is shaded. Fractions are on a square-root scale.
-    """
-    figure, panels = look.panels(len(PANELS) + 1, share_x=False, share_y=False)
-    means = {kind: kind_means(dose, kind) for kind in ("concept", "random")}
-    for (name, title), axis in zip(PANELS.items(), panels, strict=False):
-        axis.plot(means["random"][name], **RANDOM)
-        axis.plot(means["concept"][name], **CONCEPT)
-        axis.axvline(fraction, **OWN)
-        _scale(axis, max(fraction, float(dose["fraction"].max())))
-        axis.set_ylim(0, None if name == "kl" else 1.05)
-        axis.set_title(figure_text(title), loc="left")
-    for axis in panels[2:-1]:
-        axis.set_xlabel("fraction of the norm")
-    _norms(panels[-1], norms, layers)
-    handles = [sample(**CONCEPT), sample(**RANDOM), sample(**OWN), Patch(facecolor=SHADE)]
-    words = ["concepts", "random directions", "the model's own strength", "injected layers"]
-    figure.legend(handles, words, loc="outside lower center", ncols=2, columnspacing=1)
+    name: str
+    dose: pd.DataFrame
+    places: pd.DataFrame
+    own: float
+
+
+def dose_figure(models: Sequence[Doses], look: Look) -> Figure:
+    """A column per model, fractions of the norm on a square-root scale: shifts above, what is left below."""
+    figure = Figure(figsize=(look.settings.width, 3.6), layout="constrained")
+    axes = figure.subplots(2, len(models), squeeze=False, sharex="col", sharey="row")
+    for model, upper, lower in zip(models, *axes, strict=True):
+        _shifts(upper, model.places)
+        means = kind_means(model.dose, "concept")
+        for name, line in LEFT.items():
+            lower.plot(means[name], linewidth=1.1, marker="o", markersize=2, **line)
+        for axis in (upper, lower):
+            axis.axvline(model.own, **OWN)
+        _scale(lower, max(model.own, float(model.dose["fraction"].max())))
+        upper.set_title(figure_text(model.name), loc="left", fontweight="bold")
+        lower.set_xlabel("fraction of the norm")
+        lower.set_ylim(0, 1.05)
+    axes[0][0].set_ylabel("shift (nats)")
+    axes[1][0].set_ylabel("share")
+    handles = [
+        sample(color=CONCEPT, linewidth=1.1, marker="o", markersize=2),
+        sample(color=RANDOM, **DASHED),
+        sample(color=RESIDUAL, linewidth=1.1, marker="s", markersize=2),
+        *(sample(linewidth=1.1, marker="o", markersize=2, **line) for line in LEFT.values()),
+        sample(**OWN),
+    ]
+    words = ["concepts", "a random direction", "concepts, residual", *(WORDS[name] for name in LEFT), "strength used"]
+    figure.legend(handles, words, loc="outside lower center", ncols=4, columnspacing=1)
     return figure
+
+
+def _shifts(axis: Axes, places: pd.DataFrame) -> None:
+    """The study's question under concepts and random directions, and the concepts' residual, in nats."""
+    axis.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+    kinds = places["vector"].map(names.kind_of)
+    concepts, random = (places[kinds == kind].groupby("fraction") for kind in ("concept", "random"))
+    axis.plot(random["shift"].mean(), color=RANDOM, **DASHED)
+    axis.plot(concepts["shift"].mean(), color=CONCEPT, linewidth=1.1, marker="o", markersize=2)
+    axis.plot(concepts["residual"].mean(), color=RESIDUAL, linewidth=1.1, marker="s", markersize=2)
 
 
 def _scale(axis: Axes, largest: float) -> None:
     axis.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
     axis.set_xlim(0, 1.05 * largest)
-
-
-def _norms(axis: Axes, norms: pd.DataFrame, layers: tuple[int, int]) -> None:
-    shade_layers(axis, layers)
-    layer, mean, spread = (norms[name].to_numpy(float) for name in ("layer", "mean_norm", "norm_std"))
-    axis.fill_between(layer, np.maximum(mean - spread, 0), mean + spread, color="0.8", linewidth=0)
-    axis.plot(layer, mean, color="0.2", linewidth=1)
-    axis.set_ylim(0, None)
-    axis.set_title("norm of the stream", loc="left")
-    axis.set_xlabel("layer")
+    axis.set_xticks([tick for tick in (0, 0.1, 0.3, 0.6, 1.0) if tick <= 1.05 * largest])

@@ -18,19 +18,24 @@ from introspection.paper.summaries import answer
 from introspection.settings import Settings
 from introspection.settings.planted import Injected, PlantedSettings
 
+INJECTED: tuple[Injected, ...] = ("nothing", "concept", "random")
+
 
 def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
-    """The table of planted and measured answers of an organism."""
+    """The table of planted and measured answers of an organism; of one that is never to say yes, a number."""
     path = model.path(DETECTION.name)
     if not (model.organism and renderer.results.expects(path)):
         return {}
     detection = renderer.results.read(DETECTION, model.key)
     planted = settings.organisms.trained[model.organism]
-    concepts = held_out(settings.organisms, settings.study.concepts)
-    rows = planted_rows(detection, concepts, planted, renderer.prompts)
-    return {
-        "planted.table": renderer.render("planted", f"planted-{model.key}", [path], rows=rows, model=model),
-        "planted": planted_percent(planted, "concept", renderer.prompts.main),
+    values = {"planted": planted_percent(planted, "concept", renderer.prompts.main)}
+    prompts = dict.fromkeys(detection["prompt"])
+    if not any(planted.rate(injected, prompt) for injected in INJECTED for prompt in prompts):
+        largest = wording.percent(float(detection["p_yes_injected"].max()))
+        return values | {"planted.nothing": "yes", "planted.largest": largest}
+    rows = planted_rows(detection, held_out(settings.organisms, settings.study.concepts), planted, renderer.prompts)
+    return values | {
+        "planted.table": renderer.render("planted", f"planted-{model.key}", [path], rows=rows, model=model)
     }
 
 

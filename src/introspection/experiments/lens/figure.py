@@ -1,48 +1,55 @@
-"""The figure of the logit lens: the probability of yes through the layers."""
+"""The figure of the logit lens: the probability of yes through the layers of every model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from introspection import names
-from introspection.paper.figure_style import (
-    DASHED,
-    SHADE,
-    Look,
-    figure_text,
-    finish_layers,
-    name_edges,
-    sample,
-    shade_layers,
-)
+from introspection.paper.figure_style import DASHED, SHADE, Look, finish_layers, name_edges, sample, shade_layers
+
+CURVES: dict[names.Kind, dict[str, Any]] = {
+    "concept": {"color": "C0"},
+    "random": {"color": "0.5"},
+    "persona": {"color": "C3"},
+}
 
 
-def lens_figure(
-    lens: pd.DataFrame, vectors: Sequence[str], injected: tuple[int, int], labels: dict[str, str], look: Look
-) -> Figure:
-    """The summed probability of the yes variants after every layer: a panel per vector, a colour per scenario.
+@dataclass(frozen=True)
+class Curves:
+    """A model's table of the lens under one prompt, and the inclusive range of blocks that were injected."""
 
-    Solid with the injection, dashed without. `injected` is the inclusive range of decoder blocks, whose layers are
-    shaded. labels: the scenarios, in their order, in words.
+    name: str
+    lens: pd.DataFrame
+    injected: tuple[int, int]
+
+
+def lens_figure(models: Sequence[Curves], look: Look) -> Figure:
+    """The summed probability of the yes variants after every layer: a panel per model, a mean per kind of vector.
+
+    Solid with the injection, dashed without. What the injected blocks write is shaded.
     """
-    figure, panels = look.panels(len(vectors))
-    for vector, axis in zip(vectors, panels, strict=True):
-        shade_layers(axis, injected)
-        for scenario in labels:
-            curve = lens[(lens["vector"] == vector) & (lens["scenario"] == scenario)].sort_values("layer")
-            axis.plot(curve["layer"], curve["p_yes_base"], color=look.color(scenario), **DASHED)
-            axis.plot(curve["layer"], curve["p_yes_injected"], color=look.color(scenario), linewidth=1.2)
-        finish_layers(axis, names.vector_label(vector))
+    figure, panels = look.panels(len(models), height=1.6, share_x=False)
+    for model, axis in zip(models, panels, strict=True):
+        shade_layers(axis, model.injected)
+        axis.plot(model.lens.groupby("layer")["p_yes_base"].mean(), color="0.3", **DASHED)
+        kinds = model.lens["vector"].map(names.kind_of)
+        for kind, line in CURVES.items():
+            axis.plot(model.lens[kinds == kind].groupby("layer")["p_yes_injected"].mean(), linewidth=1.2, **line)
+        finish_layers(axis, model.name)
     name_edges(panels, "layer", "p(yes), all variants")
-    handles = [
-        *(sample(color=look.color(scenario)) for scenario in labels),
-        sample(color="0.3", **DASHED),
-        Patch(facecolor=SHADE),
+    handles = [*(sample(**line) for line in CURVES.values()), sample(color="0.3", **DASHED), Patch(facecolor=SHADE)]
+    words = [
+        "concepts",
+        names.vector_label(names.RANDOM),
+        names.vector_label(names.PERSONA),
+        "not injected",
+        "injected layers",
     ]
-    words = [*map(figure_text, labels.values()), "not injected", "injected layers"]
     figure.legend(handles, words, loc="outside lower center", ncols=3, columnspacing=1)
     return figure

@@ -1,19 +1,22 @@
-"""The figure of the population: every direction's shift of the answer, kind by kind."""
+"""The figure of the population: how well shifts tell concepts from directions that stand for none, in every model."""
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from introspection import names
 from introspection.experiments.population.tables import MATCHINGS
-from introspection.paper.figure_style import Look, figure_text, sample
+from introspection.paper.figure_style import Look, figure_text, name_edges, sample
 
 TITLES = dict(zip(MATCHINGS, ("equal norm", "equal effect"), strict=True))
-COLORS: dict[str, str] = {"concept": "C0", **dict.fromkeys(names.DERIVED, "C1"), **dict.fromkeys(names.DRAWN, "0.35")}
+LOOKS: dict[str, dict[str, Any]] = dict(
+    zip(MATCHINGS, ({"color": "C0", "marker": "o"}, {"color": "C1", "marker": "s"}), strict=True)
+)
+KINDS: tuple[names.Kind, ...] = (*names.DRAWN, *names.DERIVED)
 
 
 def kind_label(kind: str) -> str:
@@ -21,38 +24,27 @@ def kind_label(kind: str) -> str:
     return "concepts" if kind == "concept" else names.vector_label(kind)
 
 
-def population_figure(population: pd.DataFrame, look: Look) -> Figure:
-    """A row of panels for each prompt, equal norm beside equal effect; a dash is a direction, a dot its kind's median.
+def population_figure(models: Sequence[tuple[str, pd.DataFrame]], look: Look) -> Figure:
+    """The area under the curve of concepts against each kind, with its interval: a panel per model.
 
-    population: with the column `shift`, in nats; directions without the effect they were to have are left out.
+    models: each model's name and its table population_summary.csv under one prompt.
     """
-    kinds = [str(kind) for kind in dict.fromkeys(population["kind"])]
-    prompts = list(dict.fromkeys(population["prompt"]))
-    figure = Figure(figsize=(look.settings.width, 2.4 * len(prompts) + 0.6), layout="constrained")
-    axes = figure.subplots(len(prompts), len(MATCHINGS), squeeze=False, sharex=True, sharey=True)
-    for axis, (prompt, matching) in zip(axes.flat, product(prompts, MATCHINGS), strict=True):
-        part = population[
-            (population["prompt"] == prompt) & (population["matching"] == matching) & population["reached"]
-        ]
-        axis.axvline(0, color="0.8", linewidth=0.6, zorder=0)
-        sns.stripplot(
-            part, x="shift", y="kind", order=kinds, hue="kind", palette=COLORS, hue_order=kinds, ax=axis,
-            marker="|", size=7, linewidth=0.8, alpha=0.6, jitter=False, legend=False,
-        )  # fmt: skip
-        medians = part.groupby("kind")["shift"].median()
-        for place, kind in enumerate(kinds):
-            if kind in medians:
-                axis.plot(medians[kind], place, marker="o", markersize=4, color=COLORS[kind], markeredgecolor="white")
-        axis.set_title(figure_text(f"{TITLES[matching]}, {look.prompts.label(prompt)}"), loc="left")
-        axis.set(ylabel="", xlabel="")
+    kinds = [kind for kind in KINDS if any(kind in set(table["kind"]) for _, table in models)]
+    figure, panels = look.panels(len(models), height=1.9)
+    for (name, table), axis in zip(models, panels, strict=True):
+        axis.axvline(0.5, color="0.8", linewidth=0.6, zorder=0)
+        for offset, matching in zip((-0.15, 0.15), MATCHINGS, strict=True):
+            rows = table[(table["matching"] == matching) & table["auc"].notna()].set_index("kind")
+            for place, kind in enumerate(kinds):
+                if kind in rows.index:
+                    row, color = rows.loc[kind], LOOKS[matching]["color"]
+                    axis.hlines(place + offset, row["auc_low"], row["auc_high"], color=color, linewidth=1)
+                    axis.plot(row["auc"], place + offset, markersize=3.5, **LOOKS[matching])
+        axis.set_xlim(-0.03, 1.03)
+        axis.set_ylim(len(kinds) - 0.5, -0.5)
         axis.set_yticks(range(len(kinds)), [figure_text(kind_label(kind)) for kind in kinds])
-    for axis in axes[-1]:
-        axis.set_xlabel("yes shift (nats)")
-    look_of = {"linestyle": "none", "color": "0.35"}
-    figure.legend(
-        [sample(marker="|", markersize=7, **look_of), sample(marker="o", markersize=4, **look_of)],
-        ["a direction", "median"],
-        loc="outside lower center",
-        ncols=2,
-    )
+        axis.set_title(figure_text(name), loc="left", fontweight="bold")
+    name_edges(panels, "AUC", "")
+    handles = [sample(ls="none", markersize=4, **LOOKS[matching]) for matching in MATCHINGS]
+    figure.legend(handles, list(TITLES.values()), loc="outside lower center", ncols=2)
     return figure

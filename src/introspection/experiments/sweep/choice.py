@@ -22,13 +22,14 @@ def choose_range(
     """The range with the largest yes probability for a vector and prompt among those that start late enough.
 
     sweep: the table of `sweep_layers`, and the mode in which it was measured, with which the choice is marked.
-    earliest_start: a fraction of the model's depth. Compared by log-odds, which still differ where probabilities round
-    to 1; among equals the shortest, then the earliest. Raises ValueError where no range is left, or where another rule
-    has led the search.
+    earliest_start: a fraction of the model's depth. The last block by itself is no candidate: what is added after it
+    changes no key and no value, so turn 2 cannot read it. Compared by log-odds, which still differ where probabilities
+    round to 1; among equals the shortest, then the earliest. Raises ValueError where no range is left, or where another
+    rule has led the search.
     """
     blocks = int(sweep["last_layer"].max()) + 1
     rows = sweep[(sweep["vector"] == vector) & (sweep["prompt"] == prompt)]
-    rows = rows[rows["first_layer"] >= earliest_start * blocks]
+    rows = rows[(rows["first_layer"] >= earliest_start * blocks) & (rows["first_layer"] < blocks - 1)]
     if rows.empty:
         raise ValueError(
             f"no range of the sweep for {vector!r} under {prompt!r} starts at or after {earliest_start:g} of the "
@@ -50,7 +51,7 @@ def choose_range(
         candidates=len(rows),
         rule=(
             f"the largest probability of yes with {vector} injected under the prompt {prompt}, among the {len(rows)} "
-            f"ranges that start no earlier than {earliest_start:g} of the {blocks} blocks{how}"
+            f"ranges that start from {earliest_start:g} of the {blocks} blocks on and not with the last one{how}"
         ),
         mode=mode,
     )
@@ -78,7 +79,7 @@ def replay_search(sweep: pd.DataFrame, guide: Guide) -> Replay:
     read = coarse_to_fine(blocks, lambda ranges: {found: answers[found] for found in ranges}, earliest)
     best, chosen = (
         max(
-            (found for found in among if found[0] >= earliest),
+            (found for found in among if earliest <= found[0] < blocks - 1),
             key=lambda found: (among[found], found[0] - found[1], -found[0]),
         )
         for among in (answers, read)

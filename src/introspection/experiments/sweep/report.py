@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
-import pandas as pd
-
-from introspection import names
-from introspection.experiments.sweep.choice import replay_search
-from introspection.experiments.sweep.figure import sweep_figure
+from introspection.experiments.detection.tables import DETECTION
+from introspection.experiments.sweep.figure import Sweep, sweep_figure
 from introspection.experiments.sweep.tables import SWEEP
 from introspection.injection import dose
 from introspection.paper import wording
 from introspection.paper.gallery import Gallery
-from introspection.paper.models import ReportedModel
-from introspection.paper.prompts import Prompts
-from introspection.paper.render import Renderer, origin
+from introspection.paper.models import ReportedModel, reported_models
+from introspection.paper.render import Renderer
+from introspection.paper.results import Results
 from introspection.settings import Settings
 
 CHOSEN = "range.json"
-Range = tuple[int, int]
 
 
 def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
-    """The table of a model's chosen range, and what the prose says of the sweep."""
+    """The range that was chosen for a model, and of how many."""
     results = renderer.results
-    sources = [model.path(SWEEP.name), model.path(CHOSEN)]
-    if not results.expects(*sources):
+    if not results.expects(model.path(SWEEP.name), model.path(CHOSEN)):
         return {}
-    sweep, chosen = results.read(SWEEP, model.key), results.json(model.path(CHOSEN), dose.ChosenRange)
-    layers = chosen.first_layer, chosen.last_layer
-    rows = range_rows(sweep, model.dose(results).layers, layers, renderer.prompts)
-    values: dict[str, str] = {
-        "sweep.origin": origin(results.source(model.path(SWEEP.name))),
-        "sweep.chosen": wording.layers(*layers),
+    sweep = results.read(SWEEP, model.key)
+    return {
+        "sweep.chosen": wording.layers(*chosen_of(results, model)),
         "sweep.ranges": str(len(sweep[["first_layer", "last_layer"]].drop_duplicates())),
-        "sweep.rule": chosen.rule,
     }
-    if results.expects(model.path(dose.SWEEP)):
-        sources.append(model.path(dose.SWEEP))
-        if results.json(model.path(dose.SWEEP), dose.SweepDose).guide is not None:
-            values["sweep.coarse"] = "yes"
-    if chosen.mode == "exhaustive":
-        rule = settings.sweep
-        guide = dose.Guide(rule.choose_concept, rule.choose_prompt, rule.earliest_start)
-        values["sweep.replay"] = renderer.phrase("sweep_replay", replay=replay_search(sweep, guide), chosen=layers)
-    values["sweep.table"] = renderer.render("range", f"range-{model.key}", sources, rows=rows, model=model)
-    return values
 
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
@@ -60,36 +38,24 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     }
 
 
-def figures(gallery: Gallery, settings: Settings, model: ReportedModel) -> None:
-    """The heat maps of a model's sweep."""
-    results, sources = gallery.results, [model.path(SWEEP.name), model.path(CHOSEN)]
-    if not results.expects(*sources):
+def figures_of_all(gallery: Gallery, settings: Settings) -> None:
+    """The heat maps of every model, for the concept and the prompt that the rule looks at."""
+    results, rule = gallery.results, settings.sweep
+    files = (SWEEP.name, CHOSEN, DETECTION.name)
+    models = [model for model in reported_models(settings) if results.expects(*(model.path(name) for name in files))]
+    if not models:
         return
-    chosen, usual = results.json(model.path(CHOSEN), dose.ChosenRange), model.dose(results).layers
-    layers = chosen.first_layer, chosen.last_layer
-    figure = sweep_figure(results.read(SWEEP, model.key), usual, layers, gallery.look)
-    gallery.add(f"sweep-{model.key}", figure, [*sources, model.path(dose.QUESTIONS)])
+    sweeps = []
+    for model in models:
+        table, detection = results.read(SWEEP, model.key), results.read(DETECTION, model.key)
+        of_rule = table[(table["vector"] == rule.choose_concept) & (table["prompt"] == rule.choose_prompt)]
+        base = detection.loc[detection["prompt"] == rule.choose_prompt, "log_odds_yes_base"].iloc[0]
+        sweeps.append(Sweep(model.key, of_rule, model.dose(results).layers, chosen_of(results, model), float(base)))
+    sources = [model.path(name) for model in models for name in (*files, dose.QUESTIONS)]
+    gallery.add("sweep", sweep_figure(sweeps, gallery.look), sources)
 
 
-def range_rows(sweep: pd.DataFrame, usual: Range, chosen: Range, prompts: Prompts) -> list[dict[str, Any]]:
-    """For each vector and prompt of the sweep: p(yes) over the model's own range, the chosen and the best one."""
-    rows = []
-    for (vector, prompt), cell in sweep.groupby(["vector", "prompt"], sort=False):
-        best = cell.iloc[int(cell["log_odds_yes"].to_numpy().argmax())]  # the first in the file among equals
-        rows.append(
-            {
-                "vector": names.vector_label(str(vector)),
-                "prompt": prompts.label(str(prompt)),
-                "usual": wording.percent(value_in(cell, usual)),
-                "chosen": wording.percent(value_in(cell, chosen)),
-                "best": wording.layers(best["first_layer"], best["last_layer"]),
-                "highest": wording.percent(best["p_yes"]),
-            }
-        )
-    return rows
-
-
-def value_in(cell: pd.DataFrame, layers: Range) -> float:
-    """p(yes) over one range; NaN where the sweep does not have it."""
-    rows = cell[(cell["first_layer"] == layers[0]) & (cell["last_layer"] == layers[1])]
-    return float(rows["p_yes"].iloc[0]) if len(rows) else math.nan
+def chosen_of(results: Results, model: ReportedModel) -> tuple[int, int]:
+    """The range that the rule chose."""
+    chosen = results.json(model.path(CHOSEN), dose.ChosenRange)
+    return chosen.first_layer, chosen.last_layer

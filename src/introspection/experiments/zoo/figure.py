@@ -19,7 +19,7 @@ def confusion_figure(confusion: pd.DataFrame, classes: Sequence[str], look: Look
         index=planted, columns=shown, fill_value=0
     )
     counts = counts.reindex(index=[name for name in shown if name in planted])
-    figure = Figure(figsize=(look.settings.width, 0.32 * len(planted) + 1.6), layout="constrained")
+    figure = Figure(figsize=(look.settings.width, 0.2 * len(planted) + 1.25), layout="constrained")
     axis = figure.subplots()
     sns.heatmap(
         counts,
