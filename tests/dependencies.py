@@ -30,14 +30,19 @@ def reached(script: Path, *more: str) -> set[str]:
 
 
 def room(module: str) -> str:
-    """The folder or the file by which a stage depends on a module, relative to the project."""
+    """The folder or the file by which a stage depends on a module, relative to the project.
+
+    Of an experiment's folder it is the file: how the paper shows an experiment changes nothing that was measured.
+    """
     path = _file(module).relative_to(ROOT)
     parts = path.parts  # src, introspection, room, ...
-    if parts[2] == "experiments" and len(parts) > 4:
-        return "/".join(parts[:4])
-    if parts[2] == "experiments" or len(parts) == 3:
-        return path.as_posix()
-    return "/".join(parts[:3])
+    return path.as_posix() if parts[2] == "experiments" or len(parts) == 3 else "/".join(parts[:3])
+
+
+def is_bare(module: str) -> bool:
+    """Whether a module is a package with nothing in it but its docstring, which no stage depends on."""
+    path = _file(module)
+    return path.name == "__init__.py" and len(ast.parse(path.read_text(encoding="utf-8")).body) <= 1
 
 
 @cache

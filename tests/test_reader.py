@@ -14,7 +14,7 @@ from introspection.engine.run import run_trials
 from introspection.engine.trial import Injection, Trial
 from introspection.experiments.reader.evidence import cache_means, examples, half_directions, steered_prefill
 from introspection.experiments.reader.measure import measure, trials
-from introspection.experiments.reader.readers import folds, read
+from introspection.experiments.reader.readers import Fold, folds, read
 from introspection.experiments.reader.statistics import permutation_p, reader_summary
 from introspection.experiments.reader.tables import FEW, MANY, READER, READERS
 from introspection.experiments.subject import Subject, open_subject
@@ -190,3 +190,19 @@ def test_the_permutation_is_within_passages(settings: Settings) -> None:
     rule = settings.reader.model_copy(update={"permutations": 40_000})
     found = permutation_p(answers(truth, truth, truth), "read", rule)
     assert found == pytest.approx(1 / 64, abs=4 * np.sqrt(1 / 64 / 40_000))
+
+
+def test_dimensions_that_hold_rounding_alone_change_nothing() -> None:
+    """Without the check, standardising makes as much of the last bits as of what varies."""
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(40, 6)).astype(np.float32)
+    rounding = (100 * (1 + 1e-7 * generator.integers(-3, 4, size=(40, 50)))).astype(np.float32)
+    labels = ["a" if value > 0 else "b" for value in features[:, 0]]
+    parts = [Fold(np.arange(20), np.arange(20, 40))]
+    plain, padded = (
+        list(read(each, labels, parts, few=4, seed=1)) for each in (features, np.hstack([features, rounding]))
+    )
+    for one, other in zip(plain, padded, strict=True):
+        assert list(one.labels) == list(other.labels)
+        assert one.scores is not None and other.scores is not None
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)

@@ -1,8 +1,8 @@
 """Readers: classifiers of states, trained on some examples and asked of others.
 
-Both standardise every dimension by the training examples and turn to their principal components, all of them, which
-loses nothing that either could use and makes them cheap where there are more dimensions than examples. Logistic
-regression has scikit-learn's default ridge penalty and weighs classes alike, however many examples each has.
+Both standardise every dimension that varies by the training examples and turn to their principal components, all of
+them, which loses nothing that either could use and makes them cheap where there are more dimensions than examples.
+Logistic regression has scikit-learn's default ridge penalty and weighs classes alike, however many examples each has.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from introspection.experiments.reader.tables import CENTROID, FEW, LOGISTIC, MANY
 
 Rows = NDArray[np.int64]
+ROUNDING = 1e-4  # of a dimension's size: some hundreds of units in the last place of a float32
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,25 @@ def read(
         generator = np.random.default_rng((seed, number))
         for examples in (FEW, MANY):
             train = fold.train if examples == MANY else drawn(truth, fold.train, few, generator)
-            reduced = make_pipeline(StandardScaler(), PCA(svd_solver="full")).fit(features[train])
-            seen, new = reduced.transform(features[train]), reduced.transform(features[fold.test])
+            kept = varying(features[train])
+            seen, new = (features[rows][:, kept].astype(np.float64) for rows in (train, fold.test))
+            reduced = make_pipeline(StandardScaler(), PCA(svd_solver="full")).fit(seen)
+            seen, new = reduced.transform(seen), reduced.transform(new)
             for name, classifier in classifiers().items():
                 classifier.fit(seen, truth[train])
                 scores = leaning(classifier, new) if len(classifier.classes_) == 2 else None
                 yield Reading(name, examples, fold.test, classifier.predict(new), scores)
+
+
+def varying(features: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The dimensions that vary by more than the rounding of their own size; all of them where none does.
+
+    One that holds rounding alone would be blown up by standardising, and what a reader says would be chance.
+    features: (examples, dimensions).
+    """
+    wide = features.astype(np.float64)
+    kept = wide.std(axis=0) > ROUNDING * np.sqrt((wide**2).mean(axis=0))
+    return kept if kept.any() else np.ones_like(kept)
 
 
 def leaning(classifier: Any, features: NDArray[np.float32]) -> NDArray[np.float64]:
