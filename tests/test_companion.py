@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from transformers import AutoTokenizer
 
 from introspection.companion import charts, pages, site
@@ -304,11 +305,11 @@ def test_filters_leave_what_they_say_and_the_chart_follows(context: BrowserConte
     rows = table_of(page, "detection-csv")
     assert rows and {row[1] for row in rows} == {"info"}
     assert page.locator("#detection-csv output").text_content() == f"{len(rows)} of {before} rows"
-    page.wait_for_function(f"document.querySelectorAll('#detection-csv .mark-symbol path').length < {before}")
+    expect(page.locator("#detection-csv .mark-symbol path")).not_to_have_count(before)
     page.locator("#detection-csv .words").fill("no such row")
     assert table_of(page, "detection-csv") == []
     page.get_by_role("button", name="Clear").first.click()
-    page.wait_for_function(f"document.querySelector('#detection-csv output').textContent.startsWith('{before} of')")
+    expect(page.locator("#detection-csv output")).to_have_text(re.compile(f"^{before} of"))
 
 
 def bare(key: str) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,6 +25,9 @@ MEMBER = {"${item.rule}": "notices", "${item.seed}": "1"}  # of the zoo
 NO_DEPENDENCY = ("params.yaml", "stages/common.py", "dvc.yaml")
 """params.yaml is tracked key by key; common.py validates and reports around a stage; of dvc.yaml the report reads which
 stage makes which file."""
+
+ORDER = "data/checked.txt"
+"""What the stage `check` writes and nothing reads: it lets a stage come after that one."""
 
 PINNED = "models/"
 """What a model is made of: model.json has its checksums, and every stage that loads it depends on that. The parameters'
@@ -93,67 +97,82 @@ def small(project: Path) -> Path:
     return project
 
 
-def run(project: Path, stage: dict[str, Any], words: dict[str, str]) -> dict[str, list[str]]:
-    script, *arguments = command(stage)
-    record = project / "record.json"
-    filled = [words.get(argument, argument) for argument in arguments]
+def traced(project: Path, runs: list[list[str]]) -> list[dict[str, list[str]]]:
+    """What each run reads, a stage's script and arguments each, in their order."""
+    records = project / "records.json"
     places = os.pathsep.join(str(place) for place in (project / "src", project))
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "trace.py"), str(record), script, *filled],
+        [sys.executable, str(ROOT / "tests" / "trace.py"), str(records)],
         cwd=project,
-        env=os.environ | {"PYTHONPATH": places, "PYTHONDONTWRITEBYTECODE": "1"},
+        env=os.environ | {"PYTHONPATH": places, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
+        input=json.dumps(runs),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(record.read_text())
+    return json.loads(records.read_text())
 
 
 def within(path: str, folders: set[str]) -> bool:
     return any(PurePosixPath(path).is_relative_to(folder) for folder in folders)
 
 
-def test_files_and_parameters_are_declared_as_they_are_read(small: Path) -> None:
+@dataclass(frozen=True)
+class Run:
+    """A stage of dvc.yaml as it is run for one model or one item: the words that stand for that in the stage."""
+
+    name: str
+    stage: dict[str, Any]
+    words: dict[str, str]
+
+    def filled(self, text: object) -> str:
+        for word, value in self.words.items():
+            text = str(text).replace(word, value)
+        return str(text)
+
+
+def runs() -> list[Run]:
     """Every stage that needs no training, in the order of dvc.yaml, each reading what those before it wrote."""
-    wrong: list[str] = []
+    found = []
     for name, stage in STAGES.items():
         if name.startswith("train") or name == "fetch":  # hours, or a network
             continue
-        keys = list(PIPELINE[name]["foreach"]) if name == "download" else [""]
-        for key in keys:
+        for key in list(PIPELINE[name]["foreach"]) if name == "download" else [""]:
             item = PIPELINE[name]["foreach"][key] if key else {}
             words = {"${item}": MODEL, "${key}": key, **{f"${{item.{word}}}": value for word, value in item.items()}}
-            words |= MEMBER if "matrix" in stage else {}
+            found.append(Run(name, stage, words | (MEMBER if "matrix" in stage else {})))
+    return found
 
-            def filled(text: str, words: dict[str, str] = words) -> str:
-                for word, value in words.items():
-                    text = text.replace(word, value)
-                return text
 
-            read = run(small, stage, words)
-            outputs = {filled(next(iter(out)) if isinstance(out, dict) else out) for out in outputs_of(stage)}
-            data = {filled(path) for path in declared(stage, code=False)} - set(NO_DEPENDENCY)
-            files = {
-                path
-                for path in read["files"]
-                if not path.startswith(("src/", "stages/", "tests/", PINNED, "."))
-                and path not in NO_DEPENDENCY
-                and not path.endswith((".part", ".unfinished"))  # what is not whole yet
-                and not (name == "examine" and path.startswith("build/"))  # what it has made on the way
-            }
-            own = "few.json"  # a path of the user's own is no dependency: the README says so
-            wrong += [f"{name} reads {path}" for path in sorted(files - {own}) if not within(path, data | outputs)]
-            wrong += [f"{name} declares {path}" for path in sorted(data) if unread(path, files, own in files)]
-            params = {filled(str(each)) for each in stage.get("params", ())}
-            params -= {"data.source"} if own in files else set()  # a path of the user's own wins over it
-            tracked = [each for each in read["keys"] if not each.startswith(CHANGES_NO_NUMBER)]
-            wrong += [f"{name} reads the key {each}" for each in tracked if not covered(each, params)]
-            wrong += [
-                f"{name} declares the key {each}"
-                for each in sorted(params)
-                if not is_read(each, [*read["keys"], *read["sections"]])
-            ]
+def test_files_and_parameters_are_declared_as_they_are_read(small: Path) -> None:
+    wrong: list[str] = []
+    every = runs()
+    records = traced(small, [[run.words.get(word, word) for word in command(run.stage)] for run in every])
+    for run, read in zip(every, records, strict=True):
+        name, stage = run.name, run.stage
+        outputs = {run.filled(next(iter(out)) if isinstance(out, dict) else out) for out in outputs_of(stage)}
+        data = {run.filled(path) for path in declared(stage, code=False)} - {*NO_DEPENDENCY, ORDER}
+        files = {
+            path
+            for path in read["files"]
+            if not path.startswith(("src/", "stages/", "tests/", PINNED, "."))
+            and path not in NO_DEPENDENCY
+            and not path.endswith((".part", ".unfinished"))  # what is not whole yet
+            and not (name == "examine" and path.startswith("build/"))  # what it has made on the way
+        }
+        own = "few.json"  # a path of the user's own is no dependency: the README says so
+        wrong += [f"{name} reads {path}" for path in sorted(files - {own}) if not within(path, data | outputs)]
+        wrong += [f"{name} declares {path}" for path in sorted(data) if unread(path, files, own in files)]
+        params = {run.filled(each) for each in stage.get("params", ())}
+        params -= {"data.source"} if own in files else set()  # a path of the user's own wins over it
+        tracked = [each for each in read["keys"] if not each.startswith(CHANGES_NO_NUMBER)]
+        wrong += [f"{name} reads the key {each}" for each in tracked if not covered(each, params)]
+        wrong += [
+            f"{name} declares the key {each}"
+            for each in sorted(params)
+            if not is_read(each, [*read["keys"], *read["sections"]])
+        ]
     assert not wrong, "\n".join(wrong)
 
 

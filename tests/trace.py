@@ -1,6 +1,9 @@
-"""Run a stage and write down what it reads: files of the project, and keys of params.yaml.
+"""Run stages, each in a process of its own, and write down what each reads: the project's files, keys of params.yaml.
 
-python tests/trace.py RECORD STAGE.py ARGUMENTS...
+python tests/trace.py RECORDS.json < RUNS.json
+
+RUNS: a list of runs, each the script of a stage and its arguments. RECORDS: by run, in their order, what it read. It
+ends before the first run that fails, whose exit status is this one's.
 """
 
 from __future__ import annotations
@@ -9,12 +12,24 @@ import json
 import os
 import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from introspection import settings as settings_module
+SHARED = (
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "pandas",
+    "pandera",
+    "seaborn",
+    "statsmodels.api",
+    "sklearn.pipeline",
+)
+"""What takes seconds to import and is none of the project: imported once, before the processes part."""
 
 files: set[str] = set()
 keys: set[str] = set()
@@ -61,16 +76,15 @@ def _is_section(value: Any) -> bool:
     return isinstance(value, BaseModel) or (isinstance(value, dict) and any(map(_is_section, value.values())))
 
 
-def main(record: str, script: str, *arguments: str) -> None:
+def trace(record: Path, script: str, arguments: list[str]) -> None:
     """Run the script as DVC would, and write the record though it fails."""
+    settings_module = import_module("introspection.settings")
     load = settings_module.load_settings
 
-    def load_and_name(path: Path) -> settings_module.Settings:
+    def load_and_name(path: Path) -> Any:
         found = load(path)
         name_sections(found, "")
-        vars_of_all = {"__getattribute__": note_key}
-        for name, value in vars_of_all.items():
-            setattr(BaseModel, name, value)
+        BaseModel.__getattribute__ = note_key  # type: ignore[method-assign]
         return found
 
     settings_module.load_settings = load_and_name
@@ -80,10 +94,29 @@ def main(record: str, script: str, *arguments: str) -> None:
     try:
         runpy.run_path(script, run_name="__main__")
     finally:
-        Path(record).write_text(
-            json.dumps({"files": sorted(files), "keys": sorted(keys), "sections": sorted(sections)})
-        )
+        record.write_text(json.dumps({"files": sorted(files), "keys": sorted(keys), "sections": sorted(sections)}))
+
+
+def main(records: Path) -> int:
+    """Trace each run in a process that forks from this one; this one imports nothing of the project."""
+    for module in SHARED:
+        import_module(module)
+    import_module("torch").set_num_threads(1)  # a process with threads cannot be forked safely
+    traced: list[Any] = []
+    part = records.with_suffix(".part")
+    for script, *arguments in json.load(sys.stdin):
+        child = os.fork()
+        if not child:
+            trace(part, script, arguments)
+            return 0
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status:
+            print(f"{script} {' '.join(arguments)} ended with {status}", file=sys.stderr)
+            break
+        traced.append(json.loads(part.read_text()))
+    records.write_text(json.dumps(traced))
+    return status
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main(Path(sys.argv[1])))
