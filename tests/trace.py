@@ -1,20 +1,24 @@
-"""Run stages, each in a process of its own, and write down what each reads: the project's files, keys of params.yaml.
+"""Run stages, each in a process of its own, and write down what each reads: files of the project, keys of params.yaml.
 
 python tests/trace.py RECORDS.json < RUNS.json
 
-RUNS: a list of runs, each the script of a stage and its arguments. RECORDS: by run, in their order, what it read. It
+RUNS: a list of runs, each the script of a stage and its arguments. RECORDS: by run, in their order, what it read; it
 ends before the first run that fails, whose exit status is this one's.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import runpy
 import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import BaseModel
 
@@ -97,18 +101,35 @@ def trace(record: Path, script: str, arguments: list[str]) -> None:
         record.write_text(json.dumps({"files": sorted(files), "keys": sorted(keys), "sections": sorted(sections)}))
 
 
+def leave(function: Callable[[], None]) -> NoReturn:
+    """Call it and end with its status as the interpreter would, without taking down the libraries: seconds each."""
+    status = 1
+    try:
+        function()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 def main(records: Path) -> int:
     """Trace each run in a process that forks from this one; this one imports nothing of the project."""
     for module in SHARED:
         import_module(module)
     import_module("torch").set_num_threads(1)  # a process with threads cannot be forked safely
+    gc.freeze()  # so that no collection in a child copies what they share
     traced: list[Any] = []
+    status = 0
     part = records.with_suffix(".part")
     for script, *arguments in json.load(sys.stdin):
         child = os.fork()
         if not child:
-            trace(part, script, arguments)
-            return 0
+            leave(partial(trace, part, script, arguments))
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status:
             print(f"{script} {' '.join(arguments)} ended with {status}", file=sys.stderr)
@@ -119,4 +140,4 @@ def main(records: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    leave(lambda: sys.exit(main(Path(sys.argv[1]))))
