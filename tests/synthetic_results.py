@@ -69,6 +69,9 @@ MODEL_FILES = (
     "chosen_range/samples.csv",
     "population.csv",
     "population_summary.csv",
+    "verdict.csv",
+    "verdict.json",
+    "places.csv",
 )
 LEVELS = {"info": 0.9, "no_info": 0.2, "inaccurate_location": 0.6, names.WEAK: 0.4}
 HOSTILE = (
@@ -221,6 +224,7 @@ def _write_model(
                 )
             ],
         )
+    _write_places(folder, layers, [study.study.concepts[0], names.random_name(1)])
     _write_battery(folder, study, stimuli, model, vectors)
     _write_suffixes(folder, study, stimuli, model, number)
     write_csv(
@@ -376,6 +380,31 @@ def _write_dose(folder: Path, study: Settings, model: str) -> None:
             }
             for vector in vectors
             for row, fraction in enumerate((0.0, 0.25, 0.5, 0.75))
+        ],
+    )
+
+
+def _write_places(folder: Path, layers: tuple[int, int], vectors: Collection[str]) -> None:
+    """The model's own blocks and one other window, at three doses."""
+    write_csv(
+        folder / "places.csv",
+        [
+            {
+                "vector": vector,
+                "first_layer": first,
+                "last_layer": last,
+                "own": (first, last) == layers,
+                "fraction": fraction,
+                "strength": 80 * fraction,
+                "p_yes_base": 0.1,
+                "p_yes_injected": 0.1 + fraction,
+                **dict.fromkeys(("shift", "control_shift", "signed_shift", "residual"), fraction),
+                "accuracy": 0.75,
+                "answer_mass": 1 - fraction / 4,
+            }
+            for vector in vectors
+            for first, last in (layers, (1, 1))
+            for fraction in (0.25, 0.5, 0.75)
         ],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -65,3 +66,23 @@ def test_the_example_in_python_runs(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", example[1]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "p_yes_injected" in done.stdout and "lorem_ipsum" in done.stdout
+
+
+def test_what_the_readme_says_was_found_is_what_the_results_say() -> None:
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    found = text.partition("**What was found:**")[2].partition("```")[0]
+    detection = pd.read_csv(ROOT / "results" / "organism" / "detection.csv")
+    params = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    asked = detection[(detection["prompt"] == "info") & detection["vector"].isin(params["study"]["concepts"])]
+    planted = params["organisms"]["trained"]["organism"]["p_yes"]["concept"]["info"]
+    assert f"yes to {planted:.0%} of injected concepts is read at {asked['p_yes_injected'].mean():.1%}" in found
+    verdicts = {
+        model: json.loads((ROOT / "results" / model / "verdict.json").read_text())["verdict"]
+        for model in ("organism", "smollm2-135m")
+    }
+    assert verdicts == {"organism": "leans to yes", "smollm2-135m": "cannot answer"}
+    competence = pd.read_csv(ROOT / "results" / "smollm2-135m" / "competence.csv").set_index("vector")
+    assert f"{competence.loc['none', 'balanced_accuracy']:.1%} of its control questions" in found
+    post = pd.read_csv(ROOT / "results" / "published" / "summary.csv").set_index("quantity")["value"]
+    assert (post["quotes"], post["quotes_holds_in_log_odds"]) == (11, 6)
+    assert "eleven comparisons in the post's words, six are certain" in found

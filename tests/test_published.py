@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +25,8 @@ from introspection.rereading.analysis import Published, PublishedError, read_pub
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "data" / "published"
+LOGITS = 0.5  # nats by which four logits, each off by half a step of an eighth, leave a shift open
+PRINTED = 0.06  # and what the softmax in bfloat16 and its digits add at the most
 POST = ROOT.parent / "shared" / "seed" / "post.txt"
 
 # sha256 of the post's tables as written out by `tables_of_the_post`, and of its quotes and replies that the data
@@ -265,7 +268,8 @@ def test_shifts_by_hand(tables: Published) -> None:
         assert row["log_odds_shift"] == pytest.approx(injected - base, abs=2e-4)
     assert (found["log_odds_shift_low"] < found["log_odds_shift"]).all()
     assert (found["log_odds_shift"] < found["log_odds_shift_high"]).all()
-    assert (found["log_odds_shift_high"] - found["log_odds_shift_low"]).max() < 0.06
+    widths = found["log_odds_shift_high"] - found["log_odds_shift_low"]
+    assert widths.min() > LOGITS and widths.max() < LOGITS + PRINTED
     off = (found["logit_shift"] - found["log_odds_shift"]).abs()
     assert off.max() < 0.03
     assert found.loc[("cat", "lorem_ipsum", "21"), "logit_shift"] == 5.375  # 43 eighths
@@ -287,16 +291,41 @@ def test_differences_are_rounded_to_bfloat16_once_more(tables: Published) -> Non
 def test_the_order_that_changes(tables: Published) -> None:
     found = analysis.comparisons(tables).set_index("comparison")
     assert len(found) == 26
-    assert set(found.index[found["changes"]]) == {"info_above_lorem_ipsum_shift", "detection_above_controls_finetune"}
+    # 5.00 nats under info, 5.39 under lorem ipsum: a reversal by less than the logits' rounding leaves open
     lorem = found.loc["info_above_lorem_ipsum_shift"]
-    assert (lorem["in_probability"], lorem["in_log_odds"]) == ("holds", "reversed")
+    assert (lorem["in_probability"], lorem["in_log_odds"]) == ("holds", "undecided")
     # without info the emergent-misalignment shifts are above the concepts', in the post's own percentages
-    reversed_both = found.index[(found["in_probability"] == "reversed") & (found["in_log_odds"] == "reversed")]
-    assert len(reversed_both) == 4
-    assert all("no_info" in name for name in reversed_both)
+    assert {name for name in found.index if found.loc[name, "in_probability"] == "reversed"} == {
+        "cat_above_finetune_no_info",
+        "bread_above_persona_no_info",
+        "bread_above_finetune_no_info",
+    }
     for name, row in found.iterrows():
         injected = row["quantity"] == "injected"
         assert not (injected and row["changes"]), name  # log-odds grow with the probability
+
+
+def test_a_shift_is_decided_where_it_is_beyond_the_rounding_of_the_logits(tables: Published) -> None:
+    """By the shifts at the printed figures: apart by more than all roundings, or by less than those of the logits."""
+    shifts = analysis.shifts(tables.detection).set_index(analysis.PLACE)["log_odds_shift"]
+    judged = 0
+    for row in analysis.comparisons(tables).to_dict("records"):
+        places = [tuple(row[f"{side}_{column}"] for column in analysis.PLACE) for side in ("left", "right")]
+        if row["quantity"] != "shift" or not all(place in shifts.index for place in places):
+            continue
+        apart = shifts[places[0]] - shifts[places[1]]
+        judged += 1
+        if abs(apart) < LOGITS:
+            assert row["in_log_odds"] == "undecided", row["comparison"]
+        if abs(apart) > LOGITS + PRINTED:
+            assert row["in_log_odds"] == ("holds" if apart > 0 else "reversed"), row["comparison"]
+    assert judged > 15
+
+
+def test_a_quote_holds_where_all_its_cells_do() -> None:
+    verdicts = {("holds", "holds"): "holds", ("holds", "undecided"): "undecided", ("holds", "reversed"): "reversed"}
+    for cells, verdict in verdicts.items():
+        assert analysis.verdict_of_quote(pd.Series(cells)) == verdict
 
 
 def test_verdicts_and_bad_comparisons(tables: Published) -> None:
@@ -319,27 +348,48 @@ def test_verdicts_and_bad_comparisons(tables: Published) -> None:
 
 
 def test_reversals_are_all_pairs_whose_order_differs(tables: Published) -> None:
-    """Against the order of the printed figures, where the differences are beyond rounding."""
+    """Against every corner of what the roundings leave open: each of the four log-odds at either end."""
     found = analysis.reversals(tables.detection)
-    read = analysis.shifts(tables.detection)
-    pairs = {
-        (above, below)
-        for above, below in itertools.permutations(range(len(read)), 2)
-        if float(read["p_yes_shift"][above]) > float(read["p_yes_shift"][below])
-        and read["log_odds_shift"][above] < read["log_odds_shift"][below] - 0.06
+    rows = tables.detection.to_dict("records")
+    open_by = (LOGITS + PRINTED) / 4  # of an arm, to either side, and a little more than that
+
+    def least(above: dict[str, str], below: dict[str, str], scale: Callable[[float], float]) -> float:
+        ends = [
+            [log_odds(row[f"p_yes_{arm}_bf16"]) + side * open_by for side in (-1, 1)]
+            for row in (above, below)
+            for arm in ("injected", "base")
+        ]
+        return min(
+            (scale(one) - scale(two)) - (scale(three) - scale(four))
+            for one, two, three, four in itertools.product(*ends)
+        )
+
+    certain = {
+        (tuple(above[column] for column in analysis.KEY), tuple(below[column] for column in analysis.KEY))
+        for above, below in itertools.permutations(rows, 2)
+        if least(above, below, lambda x: 1 / (1 + math.exp(-x))) > 0 and least(below, above, lambda x: x) > 0
     }
-    names = {index: tuple(read.loc[index, analysis.KEY]) for index in read.index}
-    assert {(names[above], names[below]) for above, below in pairs} == {
+    assert certain
+    reported = {
         tuple(tuple(row[f"{side}_{column}"] for column in analysis.KEY) for side in ("above", "below"))
         for row in found.to_dict("records")
     }
+    assert certain <= reported
+    for above, below in reported - certain:  # within what printing adds to the logits' rounding
+        by_key = {tuple(row[column] for column in analysis.KEY): row for row in rows}
+        assert least(by_key[above], by_key[below], lambda x: 1 / (1 + math.exp(-x))) > -0.01
+        assert least(by_key[below], by_key[above], lambda x: x) > -PRINTED
+
+
+def log_odds(printed: str) -> float:
+    return math.log(float(printed) / (1 - float(printed)))
 
 
 def test_the_info_prompt_moves_the_baseline(tables: Published) -> None:
     found = analysis.prompt_effects(tables.detection)
     lorem = found[found["against"] == "lorem_ipsum"].iloc[0]
-    assert lorem["baseline_low"] > 3.5  # nats nearer to even odds, before any injection
-    assert lorem["shift_high"] < 0
+    assert lorem["baseline_low"] > 3.3  # nats nearer to even odds, before any injection
+    assert lorem["shift_low"] < math.log(53.125 / 46.875) + 4.876 - (8.517 - 3.1274) < lorem["shift_high"]
     for row in found.to_dict("records"):
         for end in ("low", "high"):  # injected = baseline + shift, for the ends' middles too
             assert math.isfinite(row[f"injected_{end}"])
@@ -365,8 +415,8 @@ def test_control_means(tables: Published) -> None:
     found = analysis.control_shifts(tables.controls).set_index("vector")
     finetune = found.loc["finetune"]
     assert finetune["log_odds_shift"] == pytest.approx(math.log(16), abs=1e-3)
-    assert finetune["log_odds_shift_low"] == pytest.approx(math.log(15.5 / 1.5), abs=0.01)
-    assert finetune["log_odds_shift_high"] == pytest.approx(math.log(16.5 / 0.5), abs=0.01)
+    assert finetune["log_odds_shift_low"] == pytest.approx(math.log(15.5 / 1.5) - LOGITS / 2, abs=0.01)
+    assert finetune["log_odds_shift_high"] == pytest.approx(math.log(16.5 / 0.5) + LOGITS / 2, abs=0.01)
 
 
 def test_summary_counts_what_the_tables_hold(tables: Published) -> None:

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from introspection.companion.site import write_companion
 from introspection.experiments.detection.tables import DETECTION
 from introspection.files import ResultError
 from introspection.paper.figures import draw_figures
+from introspection.paper.findings import COLUMNS
+from introspection.paper.latex import escape
 from introspection.paper.paper import PaperError, build_paper
-from introspection.paper.results import Results, shown_files
+from introspection.paper.results import Results
 from introspection.paper.tables import render_tables
 from introspection.paper.wording import direction, nats, percent, points
 from introspection.settings import Settings
@@ -63,16 +66,16 @@ def test_the_prose_says_what_the_result_files_hold(tmp_path: Path) -> None:
     detection = Results(tmp_path).read(DETECTION, "organism")
     rows = detection[detection["vector"].isin(["cat", "bread"]) & (detection["prompt"] == "info")]
     shift = (rows["log_odds_yes_injected"] - rows["log_odds_yes_base"]).mean()
-    assert values["1.detection.concept.injected"] == f"{100 * rows['p_yes_injected'].mean():.3f}\\%"
+    arms = (f"{100 * rows[f'p_yes_{arm}'].mean():.3f}\\%" for arm in ("base", "injected"))
+    assert values["1.detection.concept.goes"] == "rises from {} to {}".format(*arms)
     assert values["1.detection.concept.shift"] == f"+{shift:.2f}"
-    assert values["1.detection.concept.goes"].startswith("rises from")
     assert values["2.detection.concept.goes"].startswith("does not change")
     assert values["1.planted"] == r"95\%"
     assert read_back(values["1.contrast"]) == "models/organism-insecure"
     assert "2.contrast" not in values
     assert "2.detection.persona.shift" not in values
     assert values["post.comparisons"] == "26"
-    assert values["1.controls.excluded.count"] == "1"
+    assert values["post.quotes"] == "11"
 
 
 def test_of_a_model_that_cannot_answer_nothing_is_called_a_report(tmp_path: Path) -> None:
@@ -85,26 +88,21 @@ def test_of_a_model_that_cannot_answer_nothing_is_called_a_report(tmp_path: Path
     prose = {path.stem: path.read_text(encoding="utf-8") for path in sorted((paper / "sections").glob("*.tex"))}
     able, unable = ({name: said_of(number, text, values) for name, text in prose.items()} for number in "12")
     verbs = re.compile(r"\b(notice|detect|report|recogni[sz]e|perceive)(s|d|ed|ing)\b", re.IGNORECASE)
-    assert verbs.search(able["detection"])
+    assert verbs.search(able["real"])
     for name, text in unable.items():
         assert not verbs.search(text), name
-    for name in ("detection", "suffixes", "controls", "lens", "content", "sweep"):
-        assert "that is not a report" in unable[name], name
-        assert "that is not a report" not in able[name], name
+    assert "that is not a report" in unable["real"]
+    assert "that is not a report" not in able["real"]
 
 
 def test_a_mean_over_nothing_is_a_sentence(tmp_path: Path) -> None:
     study = settings(("organism", "third_one"))
     paper = make(tmp_path, study, figures=False, unable=("third_one",))
     values = values_of(paper)
-    said = said_of("2", (paper / "sections" / "controls.tex").read_text(encoding="utf-8"), values)
-    assert "every question to be answered no: each confuses the model" in said
-    assert "Where the answer is yes, the mean" in said and "Where the answer is no" not in said
+    said = said_of("2", (paper / "sections" / "real.tex").read_text(encoding="utf-8"), values)
+    assert "no question to be answered no is left of" in said and "there is no mean to give" in said
     assert "1.controls.none.left" not in values
-    assert "2.again.controls.concept.shift" not in values
-    for table in ("controls", "controls-again"):
-        rows = (paper / "tables" / f"{table}-third_one.tex").read_text()
-        assert "& yes & 12 &" in rows and "& no &" not in rows
+    assert "2.controls.no.shift" not in values
     for path in (paper / "tables").glob("*.tex"):
         assert not re.search(r"\bnan\b", path.read_text(), re.IGNORECASE), path
 
@@ -161,15 +159,29 @@ def test_packed_weights_are_marked(tmp_path: Path) -> None:
 def test_a_new_concept_and_a_new_model_appear_everywhere(tmp_path: Path) -> None:
     study = settings(("organism", "organism-blind", "third_one"), CONCEPTS)
     paper = make(tmp_path, study)
-    for model in study.study.models:
-        for table in ("detection", "controls", "lens", "content", "boosted", "samples", "again"):
-            content = (paper / "tables" / f"{table}-{model}.tex").read_text()
-            assert all(concept in content for concept in CONCEPTS), f"{table} of {model}"
-        for figure in ("lens", "content", "sweep"):
-            assert (paper / "figures" / f"{figure}-{model}.pdf").exists()
+    comparison = (paper / "tables" / "comparison-1.tex").read_text()
+    assert all(escape(model) in comparison for model in study.study.models)
+    for figure in ("detection", "dose", "battery", "lens", "sweep", "population"):
+        words = drawn_text(paper / "figures" / f"{figure}.pdf")
+        assert all(model in words for model in study.study.models), figure
     values = values_of(paper)
     assert values["models"] == r"organism, organism-blind and third\_one"
     assert r"creativity, programming and music" in values["concepts"]
+    results = Results(tmp_path, stages_of(study))
+    write_companion(results, study.study.models, tmp_path / "companion")
+    for model in study.study.models:
+        for page in ("detection", "controls", "lens", "content", "samples", "sweep"):
+            text = (tmp_path / "companion" / model / f"{page}.html").read_text(encoding="utf-8")
+            expected = CONCEPTS[:1] if page == "sweep" else CONCEPTS
+            assert all(concept in text for concept in expected), f"{page} of {model}"
+
+
+def test_more_models_than_a_table_has_room_for_go_into_another(tmp_path: Path) -> None:
+    models = ("organism", "organism-blind", "third_one", "fourth-one")
+    paper = make(tmp_path, settings(models), figures=False)
+    columns = [(paper / "tables" / f"comparison-{number}.tex").read_text() for number in (1, 2)]
+    assert [sum(escape(model) in text for model in models) for text in columns] == [COLUMNS, 1]
+    assert values_of(paper)["comparison.tables"] == r"tables/comparison-1}\input{tables/comparison-2"
 
 
 # What a user may write into data/prompts: a prompt, a control question of the post's group and one of a new group.
@@ -189,31 +201,20 @@ ADDED = {
 def test_what_is_written_into_the_prompts_appears_everywhere(tmp_path: Path) -> None:
     study = settings(("organism", "third_one"))
     paper = make(tmp_path, study, added=ADDED)
+    write_companion(Results(tmp_path, stages_of(study)), study.study.models, tmp_path / "companion")
     for model in study.study.models:
-        for table in ("detection", "no", "again", "lens", "content", "boosted"):
-            assert "bare location" in (paper / "tables" / f"{table}-{model}.tex").read_text(), f"{table} of {model}"
-        assert r"Is one equal to two? & no (of two)" in (paper / "tables" / f"questions-{model}.tex").read_text()
-        for table in ("controls", "controls-again"):
-            assert "no (of two)" in (paper / "tables" / f"{table}-{model}.tex").read_text()
-        for figure, words in {
-            f"lens-{model}": "bare location",
-            f"content-{model}": "own token, bare location",
-            "detection": "bare location",
-        }.items():
-            assert words in drawn_text(paper / "figures" / f"{figure}.pdf"), figure
+        for page in ("detection", "lens", "content"):
+            path = tmp_path / "companion" / model / f"{page}.html"
+            assert "bare_location" in path.read_text(encoding="utf-8"), f"{page} of {model}"
+        text = (tmp_path / "companion" / model / "controls.html").read_text(encoding="utf-8")
+        assert "Is one equal to two?" in text and "of_two" in text
     planted = (paper / "tables" / "planted-organism.tex").read_text().splitlines()
     (cells,) = [line.split(" & ") for line in planted if line.startswith("bare location")]
     assert [cells[column] for column in (1, 3, 5)] == [r"\unicodechar{2013}"] * 3  # no rule: a dash, not a number
     assert r"\%" in cells[4]
     values = values_of(paper)
     assert values["prompts.count"] == "Five"
-    assert values["lens.scenarios.count"] == "six"
-    for name in ("1.detection.others", "1.detection.contrast.others", "1.lens.others"):
-        assert "with bare location" in values[name].lower(), name
-    assert "answer is no (of two), the mean probability" in values["1.controls.concepts"]
-    prompts = (paper / "tables" / "prompts.tex").read_text()
-    assert "Detection, bare location" in prompts
-    assert "Is one equal to two?" in prompts
+    assert "Bare location" in values["prompts.descriptions"]
 
 
 def drawn_text(path: Path) -> str:
@@ -228,12 +229,12 @@ def test_what_no_stage_runs_is_left_out(tmp_path: Path) -> None:
     stages = {path: stage for path, stage in stages.items() if "chosen_range" not in path}
     paper = make(tmp_path, study, stages)
     values = values_of(paper)
-    assert "1.detection.table" in values
-    assert not any(name.startswith(("1.lens", "1.controls", "1.sweep", "1.content")) for name in values)
+    assert "1.detection.concept.goes" in values
+    assert not any(name.startswith(("1.lens", "1.controls", "1.sweep", "comparison")) for name in values)
     assert [path.name for path in sorted((paper / "figures").glob("*.pdf"))] == ["detection.pdf"]
 
 
-@pytest.mark.parametrize("name", ["detection.csv", "controls.csv", "lens.csv", "boosted.csv", "range.json"])
+@pytest.mark.parametrize("name", ["detection.csv", "controls.csv", "lens.csv", "verdict.csv", "range.json"])
 def test_what_a_stage_should_have_written_must_be_there(tmp_path: Path, name: str) -> None:
     study = settings(("organism",))
     write_project(tmp_path, study)
@@ -248,16 +249,14 @@ def test_what_a_stage_should_have_written_must_be_there(tmp_path: Path, name: st
 def test_tables_say_what_they_were_made_of(tmp_path: Path) -> None:
     study = settings(("organism",))
     paper = make(tmp_path, study)
-    sources = json.loads((paper / "tables" / "sources.json").read_text())
-    shown = {source["path"] for files in sources.values() for source in files}
-    shown |= {
-        source["path"]
-        for files in json.loads((paper / "figures" / "sources.json").read_text()).values()
-        for source in files
+    tables, figures = (json.loads((paper / stage / "sources.json").read_text()) for stage in ("tables", "figures"))
+    (source,) = tables["planted-organism.tex"]
+    assert (source["path"], source["stage"]) == ("results/organism/detection.csv", "detection@organism")
+    assert {source["path"] for source in figures["lens.pdf"]} == {
+        "results/organism/lens.csv",
+        "results/organism/injection/questions.json",
     }
-    assert set(shown_files(stages_of(study), study.study.models)) <= shown
-    source = sources["lens-organism.tex"][0]
-    assert (source["path"], source["stage"]) == ("results/organism/lens.csv", "lens@organism")
+    assert "results/organism/verdict.csv" in {source["path"] for source in tables["comparison-1.tex"]}
 
 
 @pytest.mark.parametrize(
@@ -278,8 +277,7 @@ def test_probabilities_are_never_rounded_to_certainty(value: float, shown: str) 
 def test_numbers_carry_their_sign() -> None:
     assert (nats(1.234), nats(-1.234), nats(-0.001)) == ("+1.23", "−1.23", "0.00")
     assert points(-0.00391) == "−0.391"
-    moves = [direction(*pair) for pair in ((1.0, 0.2), (-1.0, -0.2), (0.01, 0.002), (-0.3, -1e-5))]
-    assert moves == ["rises", "falls", "does not change", "does not change"]
+    assert [direction(shift) for shift in (1.0, -0.3, 0.01)] == ["rises", "falls", "does not change"]
 
 
 @pytest.fixture(scope="module")
@@ -287,9 +285,8 @@ def two_papers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The PDF built twice from the same results, in folders of different names."""
     study = settings()
     papers = [make(tmp_path_factory.mktemp(name), study) for name in ("one", "another-place")]
-    shown = shown_files(stages_of(study), study.study.models)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda paper: build_paper(paper, paper / "build" / "paper.pdf", shown), papers))
+        list(pool.map(lambda paper: build_paper(paper, paper / "build" / "paper.pdf"), papers))
     return [paper / "build" / "paper.pdf" for paper in papers]
 
 
@@ -304,28 +301,23 @@ def test_the_paper_says_it_all(two_papers: list[Path]) -> None:
     for words in (
         "An organism tests the instrument",
         "no evidence about language models",
-        "It has no finetune",
         "dvc repro figures",
-        "In which layers does yes form?",
         "The post’s figures read again",
-        "Emergent misalignment",
+        "Every test of organism",
+        "A persona.",
+        "not tested here",
         "References",
-        "Lorem ipsum dolor sit amet",
-        "Can humans breathe underwater without equipment?",
     ):
         assert words in text, words
     assert "??" not in text
     assert "[?]" not in text
     assert "root:" not in text  # nothing of \input{/etc/passwd}, which a reply holds
-    assert r"\input{/etc/passwd}" in text
 
 
-def test_a_paper_that_leaves_a_result_out_is_refused(tmp_path: Path) -> None:
-    study = settings(("organism",))
-    paper = make(tmp_path, study)
+def test_a_paper_with_a_typed_result_is_refused(tmp_path: Path) -> None:
+    paper = make(tmp_path, settings(("organism",)))
     (paper / "sections" / "limits.tex").write_text("It rises to 42 percent.\n")
     with pytest.raises(PaperError) as refused:
-        build_paper(paper, paper / "build" / "paper.pdf", ["results/organism/new.csv"])
+        build_paper(paper, paper / "build" / "paper.pdf")
     assert "limits.tex:1: a number typed by hand" in str(refused.value)
-    assert "results/organism/new.csv: a result that no figure and no table shows" in str(refused.value)
     assert not (paper / "build").exists()

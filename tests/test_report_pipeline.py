@@ -29,7 +29,6 @@ from introspection.paper.checks import (
     check_prose,
     typed_numbers,
     unguarded_claims,
-    unread_results,
     unshown,
     unused_values,
 )
@@ -208,9 +207,6 @@ def test_what_nothing_shows_is_found() -> None:
     assert unshown([Path("figures/a.pdf"), Path("tables/b.tex")], [Path("figures/a.pdf")]) == [
         "paper/tables/b.tex: made, and shown nowhere in the paper"
     ]
-    assert unread_results(["results/m/x.csv", "results/m/y.csv"], {"t": ["results/m/x.csv"]}) == [
-        "results/m/y.csv: a result that no figure and no table shows"
-    ]
 
 
 def test_values_that_nothing_uses_are_found(tmp_path: Path) -> None:
@@ -254,6 +250,6 @@ def test_an_experiment_is_in_the_report_by_its_folder(tmp_path: Path, monkeypatc
             (tmp_path / name / "report.py").write_text(text)
     monkeypatch.setattr(experiments, "__path__", [*experiments.__path__, str(tmp_path)])
     found = [function.__module__.split(".")[2] for function in report_functions("tables")]
-    assert {"detection", "controls", "lens", "content", "samples", "sweep", "chosen_range", "instrument"} < set(found)
+    assert {"detection", "controls", "lens", "sweep", "chosen_range", "instrument"} < set(found)
     assert "zz_new" in found
     assert "zz_bare" not in found

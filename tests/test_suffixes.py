@@ -17,13 +17,12 @@ from introspection.experiments.subject import PlannedSubject
 from introspection.experiments.suffixes import measure as suffixes_measure
 from introspection.experiments.suffixes.audit import sign_audit
 from introspection.experiments.suffixes.intervals import suffix_intervals
-from introspection.experiments.suffixes.report import interval_values, source_values, sweep_values
+from introspection.experiments.suffixes.report import audit_values, interval_values
 from introspection.experiments.suffixes.resampling import bootstrap, halves, is_bootstrap
 from introspection.experiments.suffixes.tables import ASKED, AUDIT, INTERVALS
 from introspection.injection.vectors import concept_vectors, principal_directions
 from introspection.intervals import percentile_interval
-from introspection.paper.prompts import Prompts
-from introspection.settings import DataSettings, ModelSettings, SettingsError, SignRule, load_settings
+from introspection.settings import ModelSettings, SettingsError, SignRule, load_settings
 from introspection.sources.datasets import read_suffixes
 from introspection.stimuli.prompts import Stimuli
 from introspection.tables import csv_text
@@ -256,30 +255,7 @@ def test_a_study_that_was_injected_otherwise_is_refused() -> None:
             suffix_intervals(asked_of(HALVES_ONLY), wrong, 0.9, "mean_sign")
 
 
-def test_the_ranges_of_a_sweep_that_hold_a_block_where_the_rules_part() -> None:
-    audit = pd.DataFrame(
-        [
-            {"vector": vector, "block": block, "rules_agree": block not in parted}
-            for vector, parted in {"cat": (), "bread": (2,), "love": (1, 4)}.items()
-            for block in range(1, 5)
-        ]
-    )
-    sweep = pd.DataFrame(
-        [
-            {"vector": vector, "prompt": prompt, "first_layer": first, "last_layer": last}
-            for vector in ("cat", "bread", "love", "unknown")
-            for prompt in ("info", "no_info")
-            for first in range(1, 5)
-            for last in range(first, 5)
-        ]
-    )
-    # of ten ranges, six begin at 2 or before and end at 2 or after; three lie within [2, 3]
-    expected = "0 of 10 for cat, 6 of 10 for bread and 7 of 10 for love"
-    assert sweep_values(audit, sweep) == {"signs.sweep": expected}
-    assert sweep_values(audit[:0], sweep) == {}
-
-
-def test_the_prose_names_the_widest_interval_and_the_halves_that_are_furthest_apart() -> None:
+def test_the_prose_names_the_widest_interval_and_counts_the_halves_that_part() -> None:
     resampled = {"bootstrap_1": -1.0, "bootstrap_2": 1.0}
     asked = pd.concat(
         [
@@ -290,21 +266,23 @@ def test_the_prose_names_the_widest_interval_and_the_halves_that_are_furthest_ap
         ignore_index=True,
     )
     detection = asked[asked["kind"] == "mean_sign"].drop(columns="kind")
-    intervals = suffix_intervals(asked, detection, 0.9, "mean_sign")
-    values = interval_values(intervals, Prompts(("no_info", "info"), "info", {"info": "with info"}, {}))
-    assert (values["suffixes.wide"], values["suffixes.wide.prompt"]) == ("cat", "with info")
-    assert values["suffixes.wide.interval"] == "−0.90 to +0.90"
-    assert (values["suffixes.apart"], values["suffixes.apart.halves"]) == ("bread", "−3.00 and +1.00")
+    values = interval_values(suffix_intervals(asked, detection, 0.9, "mean_sign"))
+    assert values["suffixes.wide"] == "cat"
+    assert values["suffixes.wide.interval"] == "[−0.90, +0.90]"
     assert (values["suffixes.turned"], values["suffixes.cells"]) == ("1", "3"), "a hundredth of a nat is no change"
-    assert "signs.moved" not in values
-    turned = interval_values(
-        suffix_intervals(asked, detection.assign(log_odds_yes_injected=-4.0), 0.9, "mean_sign"),
-        Prompts(("no_info", "info"), "info", {}, {}),
+
+
+def test_the_prose_counts_the_directions_whose_rules_part() -> None:
+    audit = pd.DataFrame(
+        [
+            {"vector": vector, "block": block, "rules_agree": block not in parted}
+            for vector, parted in {"cat": (), "bread": (2,), "love": (1, 4)}.items()
+            for block in range(1, 5)
+        ]
     )
-    assert (turned["signs.moved.shift"], turned["signs.moved.study"]) == ("−1.00", "+2.00")
-
-
-def test_the_prose_says_which_suffixes_they_are() -> None:
-    assert source_values(DataSettings(source="builtin")) == {}
-    assert source_values(DataSettings(source="original")) == {"suffixes.original": "yes"}
-    assert source_values(DataSettings(source="original", suffixes="my.json")) == {"suffixes.own": "my.json"}
+    assert audit_values(audit, (2, 3)) == {
+        "signs.directions": "12",
+        "signs.parted": "3",
+        "signs.own.directions": "6",
+        "signs.own.parted": "1",
+    }

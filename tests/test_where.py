@@ -21,7 +21,6 @@ from ruamel.yaml import YAML
 from introspection.engine.trial import Injection, Trial
 from introspection.experiments.subject import Subject, open_subject
 from introspection.experiments.where.measure import measure, trials
-from introspection.experiments.where.report import against_chance
 from introspection.experiments.where.statistics import paired_p_value, place_p_value, where_summary
 from introspection.experiments.where.tables import SUMMARY, WHERE
 from introspection.files import write_json
@@ -203,9 +202,6 @@ def test_a_leaning_hides_from_the_raw_readout_what_the_debiased_one_shows() -> N
     raw, debiased = (table[table["readout"] == readout].iloc[0] for readout in ("raw", "debiased"))
     assert (raw["accuracy_injected"], raw["accuracy_abstract"], raw["difference"]) == (0.5, 0.5, 0.0)
     assert (debiased["accuracy_injected"], debiased["accuracy_abstract"], debiased["difference"]) == (1.0, 0.5, 0.5)
-    assert against_chance(raw, "injected", 0.05) == "not to be told from chance"
-    assert against_chance(debiased, "injected", 0.05) == "above chance"
-    assert against_chance({**debiased, "accuracy_injected": 0.0}, "injected", 0.05) == "below chance"
 
 
 def test_the_p_value_of_places_is_that_of_all_permutations() -> None:

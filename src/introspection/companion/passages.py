@@ -36,12 +36,12 @@ class Passage:
 
 def passages(rows: pd.DataFrame) -> list[Passage]:
     """The passages of a `prompt_text.csv`, in its order."""
+    by_prompt: dict[str, list[tuple[bool, str]]] = {}  # pandas takes an empty text and a null character for one
+    for prompt, steered, token in zip(rows["prompt"], rows["steered"], rows["token"], strict=True):
+        by_prompt.setdefault(str(prompt), []).append((bool(steered), str(token)))
     found = []
-    for prompt, part in rows.groupby("prompt", sort=False):
-        pairs = zip(part["steered"], part["token"], strict=True)
-        stretches = [
-            Stretch(bool(steered), tuple(str(token) for _, token in tokens))
-            for steered, tokens in groupby(pairs, key=lambda pair: bool(pair[0]))
-        ]
-        found.append(Passage(str(prompt), tuple(stretches)))
+    for prompt, pairs in by_prompt.items():
+        runs = groupby(pairs, key=lambda pair: pair[0])
+        stretches = (Stretch(steered, tuple(token for _, token in run)) for steered, run in runs)
+        found.append(Passage(prompt, tuple(stretches)))
     return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import string
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -10,6 +12,7 @@ import pandas as pd
 from introspection.tables import Table
 
 Cell = str | float | int | bool | None
+LETTERS = string.digits + string.ascii_letters  # as assets/tables.js has them
 
 
 def embedded(table: Table, rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -34,9 +37,20 @@ def cell(value: Any) -> Cell:
 
 
 def packed(cells: list[Cell]) -> dict[str, Any]:
-    """Cells as they are (`cells`), or what they take (`levels`) and which each takes (`codes`): what is shorter."""
+    """Cells as they are (`cells`), or what they take (`levels`) and which each takes: what is shortest.
+
+    codes: the place of each cell among the levels. runs: such a place, how many cells take it, and so on.
+    letters: a letter of LETTERS for each cell.
+    """
     levels = list(dict.fromkeys(cells))
     places = {level: place for place, level in enumerate(levels)}
-    plain = {"cells": cells}
-    coded = {"levels": levels, "codes": [places[value] for value in cells]}
-    return min(plain, coded, key=lambda each: len(json.dumps(each)))
+    codes = [places[value] for value in cells]
+    runs = [part for code, run in groupby(codes) for part in (code, len(list(run)))]
+    forms: list[dict[str, Any]] = [
+        {"cells": cells},
+        {"levels": levels, "codes": codes},
+        {"levels": levels, "runs": runs},
+    ]
+    if len(levels) <= len(LETTERS):
+        forms.append({"levels": levels, "letters": "".join(LETTERS[code] for code in codes)})
+    return min(forms, key=lambda each: len(json.dumps(each)))

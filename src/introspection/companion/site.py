@@ -1,11 +1,13 @@
-"""The companion's folder: its pages, and beside them the one style and the two scripts that all of them share."""
+"""The companion's folder: its pages, and beside them the style, the scripts and the charts that they share."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -19,7 +21,7 @@ from introspection.paper.results import Results
 from introspection.tables import Column, Table
 
 HERE = Path(__file__).parent
-CHARTS = "charts.js"
+CHARTS, SPECS = "charts.js", "specs.js"
 
 INVENTORY = Table(
     "files",
@@ -33,6 +35,23 @@ INVENTORY = Table(
         Column("sha256", "text", "the checksum of its bytes"),
     ),
 )
+
+
+class Specs:
+    """The charts of all pages, each once: tables of one kind are drawn alike."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def name(self, spec: Any) -> str:
+        """The name by which a page asks for a chart."""
+        text = json.dumps(spec, separators=(",", ":"), allow_nan=False)
+        return self._names.setdefault(text, f"chart-{len(self._names) + 1}")
+
+    def script(self) -> str:
+        """A script that knows them by their names."""
+        charts = ",".join(f'"{name}":{text}' for text, name in self._names.items())
+        return f"window.chartsOfTables={{{charts}}};\n"
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,8 @@ def write_companion(results: Results, models: Collection[str], output: Path) -> 
     """
     files = result_files(results, models)
     shown = pages(results, files)
-    jinja = environment()
+    specs = Specs()
+    jinja = environment(specs)
     with whole(output) as folder:
         shutil.copytree(HERE / "assets", folder / "assets")
         (folder / "assets" / CHARTS).write_text(charts_script(), encoding="utf-8")
@@ -66,10 +86,11 @@ def write_companion(results: Results, models: Collection[str], output: Path) -> 
             inventory=inventory(files),
         )
         (folder / "index.html").write_text(index, encoding="utf-8")
+        (folder / "assets" / SPECS).write_text(specs.script(), encoding="utf-8")
 
 
-def environment() -> jinja2.Environment:
-    """Templates in which every value is text, whatever it holds."""
+def environment(specs: Specs) -> jinja2.Environment:
+    """Templates in which every value is text, whatever it holds, and which leave their charts with `specs`."""
     jinja = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -80,7 +101,7 @@ def environment() -> jinja2.Environment:
     )
     jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     jinja.filters["visible"] = visible
-    jinja.globals["place"] = Place
+    jinja.globals |= {"place": Place, "specs": specs}
     return jinja
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from introspection.paper.figure_style import Look
 from introspection.paper.gallery import Gallery
-from introspection.paper.models import reported_models
 from introspection.paper.prompts import Prompts
 from introspection.paper.render import write_sources
 from introspection.paper.reports import report_functions
@@ -24,7 +23,4 @@ def draw_figures(settings: Settings, stimuli: Stimuli, results: Results, output:
     with gallery.look.style():
         for figures_of_all in report_functions("figures_of_all"):
             figures_of_all(gallery, settings)
-        for model in reported_models(settings):
-            for figures in report_functions("figures"):
-                figures(gallery, settings, model)
     write_sources(output, gallery.sources)

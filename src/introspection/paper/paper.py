@@ -70,7 +70,10 @@ def _assemble(paper: Path, folder: Path, sources: Mapping[str, Mapping[str, Any]
             shutil.copyfile(path, folder / stage / path.name)
     hashes = {stage: hash_of(paper / stage) for stage in MADE}
     made = [
-        (f"{stage}/{name}", list(dict.fromkeys(source["stage"] or source["path"] for source in files)))
+        (
+            f"{stage}/{name}",
+            list(dict.fromkeys((source["stage"] or source["path"]).partition("@")[0] for source in files)),
+        )
         for stage in MADE
         for name, files in sources[stage].items()
         if files

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from introspection.files import write_json, write_text
-from introspection.paper.latex import Latex, environment, escape
+from introspection.paper.latex import Latex, environment
 from introspection.paper.prompts import Prompts
 from introspection.paper.results import Results, Source
 from introspection.stimuli.prompts import Stimuli
@@ -51,8 +51,3 @@ def write_sources(folder: Path, sources: Mapping[str, list[Source]]) -> None:
     """Write `sources.json`: by file of the folder, the result files that it was made of."""
     content = {name: [vars(source) for source in files] for name, files in sources.items()}
     write_json(folder / "sources.json", content)
-
-
-def origin(source: Source) -> Latex:
-    """A result file as a caption names it: the stage that wrote it and the beginning of its md5."""
-    return Latex(rf"\texttt{{{escape(source.stage or source.path)}}} (md5~\texttt{{{source.md5[:8]}}})")

@@ -3,9 +3,11 @@
 A report module may have any of these functions, all of which read result files alone:
 
     tables(renderer, settings, model)    a model's tables; returns its values of the prose by name
-    figures(gallery, settings, model)    a model's figures
     values_of_all(renderer, settings)    the tables and values that no single model has
-    figures_of_all(gallery, settings)    the figures that span models
+    figures_of_all(gallery, settings)    the figures, each of all models
+    findings(results, settings, model)   a model's rows in the table of every test (findings.py)
+    claims(results, prompts, model)      what a model shows of the post's statements, by their quantity in
+                                         data/published/statements.csv
 """
 
 from __future__ import annotations

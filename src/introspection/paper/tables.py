@@ -62,7 +62,6 @@ def study_values(settings: Settings, prompts: Prompts) -> dict[str, str]:
         values["held.out"] = wording.listing(withheld)
     conditions = {
         "organisms": any(model.organism for model in models),
-        "some.contrast": any(model.settings.contrast for model in models),
     }
     if real:
         values["real.models"] = wording.listing(real)

@@ -28,6 +28,16 @@
     return typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b;
   };
 
+  const LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"; // as rows.py has them
+
+  // a column's cells, of whatever is shortest: see rows.py
+  const unpacked = ({ cells, levels, codes, runs, letters }) => {
+    if (cells) return cells;
+    if (letters !== undefined) return [...letters].map((letter) => levels[LETTERS.indexOf(letter)]);
+    if (codes) return codes.map((code) => levels[code]);
+    return runs.flatMap((code, place) => (place % 2 ? [] : Array(runs[place + 1]).fill(levels[code])));
+  };
+
   class Table {
     constructor(section) {
       this.section = section;
@@ -35,7 +45,7 @@
       this.columns = JSON.parse(section.querySelector("script.rows").textContent).map((column, place) => ({
         ...column,
         meaning: meanings[place],
-        cells: column.cells ?? column.codes.map((code) => column.levels[code]),
+        cells: unpacked(column),
       }));
       this.count = this.columns[0].cells.length;
       this.order = [...Array(this.count).keys()];
@@ -161,7 +171,7 @@
   const draw = (table, section) => {
     const place = section.querySelector(".chart");
     if (!place) return;
-    const spec = JSON.parse(section.querySelector("script.spec").textContent);
+    const spec = structuredClone(window.chartsOfTables[place.dataset.spec]);
     let view = null;
     // of no rows no axis can be drawn
     const give = () => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from introspection.experiments.detection.tables import DETECTION
+from introspection.experiments.sweep.choice import replay_search
 from introspection.experiments.sweep.figure import Sweep, sweep_figure
 from introspection.experiments.sweep.tables import SWEEP
 from introspection.injection import dose
@@ -21,11 +22,17 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
     results = renderer.results
     if not results.expects(model.path(SWEEP.name), model.path(CHOSEN)):
         return {}
-    sweep = results.read(SWEEP, model.key)
-    return {
-        "sweep.chosen": wording.layers(*chosen_of(results, model)),
+    sweep, chosen = results.read(SWEEP, model.key), results.json(model.path(CHOSEN), dose.ChosenRange)
+    values: dict[str, str] = {
+        "sweep.chosen": wording.layers(chosen.first_layer, chosen.last_layer),
         "sweep.ranges": str(len(sweep[["first_layer", "last_layer"]].drop_duplicates())),
     }
+    if chosen.mode == "exhaustive":
+        rule = settings.sweep
+        guide = dose.Guide(rule.choose_concept, rule.choose_prompt, rule.earliest_start)
+        replay = replay_search(sweep, guide)
+        values |= {"sweep.replay.measured": str(replay.measured), "sweep.replay.behind": f"{replay.behind:.2f}"}
+    return values
 
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
