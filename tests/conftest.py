@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from introspection.settings import ModelSettings
 from introspection.stimuli.prompts import Stimuli, load_stimuli
 
 importlib.import_module("introspection.injection.repengs")  # before any test imports repeng
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start: tests run beside each other
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("unhurried")
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from contextlib import chdir
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import networkx
 import pytest
-from dvc.repo import Repo
+from dvc.exceptions import ReproductionError
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
-from tests.test_pipeline import parsed_once
+from tests.quicker_dvc import repository
 
 yaml = YAML(typ="rt")
 PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -39,13 +34,9 @@ def hostile(project: Path) -> Any:
         each.write_bytes(data)
 
 
-def reproduce(project: Path, *targets: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "dvc", "repro", *targets]
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_a_key_that_is_a_command_or_a_path_elsewhere_is_refused_before_dvc_uses_it(project: Path, hostile: Any) -> None:
+def test_a_key_that_is_a_command_or_a_path_elsewhere_is_refused_before_dvc_uses_it(
+    project: Path, hostile: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
     """DVC deletes a stage's output and hands its command to a shell: neither may have happened."""
     elsewhere = project.parent / "elsewhere"
     elsewhere.mkdir()
@@ -58,24 +49,28 @@ def test_a_key_that_is_a_command_or_a_path_elsewhere_is_refused_before_dvc_uses_
         values["study"]["models"] = ["$(touch ran)", "organism"]
 
     hostile(change)
-    done = reproduce(project, "train", "model")
-    assert done.returncode != 0
+    with repository(project) as repo, pytest.raises(ReproductionError):
+        repo.reproduce(["train", "model"])
     assert (elsewhere / "kept").read_text() == "precious"
     assert not (project / "ran").exists()
-    assert "organisms.trained.x; touch ran" in done.stderr, done.stderr
+    assert "organisms.trained.x; touch ran" in capfd.readouterr().err
 
 
-def test_a_misspelt_section_is_told_though_no_stage_reads_it(project: Path, hostile: Any) -> None:
-    assert reproduce(project, "check").returncode == 0
+def test_a_misspelt_section_is_told_though_no_stage_reads_it(
+    project: Path, hostile: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with repository(project) as repo:
+        repo.reproduce(["check"])
     hostile(lambda values: values.update({"lense": {}}))
-    done = reproduce(project, "check")
-    assert done.returncode != 0
-    assert "lense: unknown key" in done.stderr, done.stderr
+    capfd.readouterr()
+    with repository(project) as repo, pytest.raises(ReproductionError):
+        repo.reproduce(["check"])
+    assert "lense: unknown key" in capfd.readouterr().err
 
 
 def test_every_stage_whose_command_or_output_holds_a_key_comes_after_the_check(project: Path) -> None:
-    with chdir(project), patch("dvc.utils.serialize._yaml.parse_yaml", parsed_once):
-        graph = Repo().index.graph
+    with repository(project) as repo:
+        graph = repo.index.graph
     checked = {stage.name for stage in graph if "check" in {each.name for each in networkx.descendants(graph, stage)}}
     with_keys = {name for name, stage in PIPELINE.items() if "foreach" in stage or "matrix" in stage} - {"download"}
     unchecked = {stage.name for stage in graph if stage.name.partition("@")[0] in with_keys} - checked

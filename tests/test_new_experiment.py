@@ -8,24 +8,28 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
 
 from tests.conftest import ROOT
+from tests.quicker_dvc import repository
 
 PAGE = (ROOT / "docs" / "new-experiment.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^\*\*`(\S+)`\*\*\n\n```\w+\n(.*?)^```$", PAGE, flags=re.M | re.S)
 MODELS = ("organism", "organism-blind")
 
 
+def places(project: Path) -> dict[str, str]:
+    """Where a process finds the code of the copy."""
+    return {"PYTHONPATH": os.pathsep.join(str(place) for place in (project / "src", project))}
+
+
 def run(project: Path, *command: str) -> str:
-    places = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(str(place) for place in (project / "src", project)),
-    }
+    environment = os.environ | places(project)
     done = subprocess.run(
-        [sys.executable, *command], cwd=project, env=os.environ | places, capture_output=True, text=True, check=False
+        [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
@@ -72,19 +76,8 @@ def test_the_plan_prices_it(followed: Path) -> None:
 def test_its_table_is_in_the_paper_and_nothing_else_has_changed(followed: Path) -> None:
     measured = [f"{stage}@{model}" for stage in ("vectors", "prefill", "hesitation") for model in MODELS]
     downloads = ["download@suffixes", "download@strongreject"]
-    run(
-        followed,
-        "-m",
-        "dvc",
-        "repro",
-        "--single-item",
-        *downloads,
-        *measured,
-        "figures",
-        "tables",
-        "paper",
-        "companion",
-    )
+    with repository(followed) as repo, patch.dict(os.environ, places(followed)):
+        repo.reproduce([*downloads, *measured, "figures", "tables", "paper", "companion"], single_item=True)
     for model in MODELS:
         committed = [path for path in (ROOT / "results" / model).rglob("*") if path.suffix in (".csv", ".json")]
         names = [path.relative_to(ROOT).as_posix() for path in committed]

@@ -8,20 +8,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import chdir
-from functools import cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
-from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from introspection.injection.repengs import ControlVector
 from introspection.injection.vectors import load_vector, save_vector
 from tests.conftest import ROOT
+from tests.quicker_dvc import repository, status
 
 yaml = YAML(typ="rt")
 
@@ -34,27 +31,15 @@ def dvc(project: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@cache
-def _parsed(text: str, typ: str) -> Any:
-    return YAML(typ=typ).load(text) or {}
-
-
-def parsed_once(text: str, path: str, typ: str = "safe") -> Any:
-    """What DVC parses anew for every stage, which is most of the time that it takes."""
-    return _parsed(text, typ)
-
-
 def stale(project: Path) -> set[str]:
     """The stages whose own dependencies or parameters have changed; those after them follow only if outputs change.
 
     What only the DVC cache holds, vectors and the like, is absent from a fresh clone: absent, it is not changed, and
     neither is a folder that lacks it.
     """
-    with chdir(project), patch("dvc.utils.serialize._yaml.parse_yaml", parsed_once):
-        status: dict[str, Any] = Repo().status()
     changes = {
         stage: [entry if isinstance(entry, dict) else {entry: {}} for entry in entries]
-        for stage, entries in status.items()
+        for stage, entries in status(project).items()
     }
     absent = [
         Path(path)
@@ -71,6 +56,12 @@ def stale(project: Path) -> set[str]:
 
     whole = {"check"}  # looks at params.yaml as a whole, whatever is edited
     return {stage for stage, entries in changes.items() if any(map(changed, entries))} - whole
+
+
+@pytest.fixture(scope="module")
+def before(project: Path) -> set[str]:
+    """What is stale as long as nothing is edited: each test leaves the project as it has found it."""
+    return stale(project)
 
 
 def edit(project: Path, key: str, value: Any) -> Callable[[], None]:
@@ -118,8 +109,9 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("key", "value", "expected"), CHANGES)
-def test_a_changed_parameter_reruns_what_reads_it(project: Path, key: str, value: Any, expected: set[str]) -> None:
-    before = stale(project)
+def test_a_changed_parameter_reruns_what_reads_it(
+    project: Path, before: set[str], key: str, value: Any, expected: set[str]
+) -> None:
     undo = edit(project, key, value)
     try:
         assert stale(project) - before == expected
@@ -141,17 +133,17 @@ def test_a_changed_parameter_reruns_what_reads_it(project: Path, key: str, value
     ],
 )
 def test_what_an_injection_depends_on_reruns_what_it_touches(
-    project: Path, key: str, value: Any, expected: set[str]
+    project: Path, before: set[str], key: str, value: Any, expected: set[str]
 ) -> None:
     """The stages `model` and `injection` run again; those follow whose file they write anew, and no other."""
-    before = stale(project)
     undo = edit(project, key, value)
     folder = project / "results" / "organism"
     kept = {
         path: path.read_bytes() for path in (project / "dvc.lock", *folder.glob("injection/*"), folder / "model.json")
     }
     try:
-        dvc(project, "repro", "--single-item", "check", "model@organism", "injection@organism")
+        with repository(project) as repo:
+            repo.reproduce(["check", "model@organism", "injection@organism"], single_item=True)
         found = {stage for stage in stale(project) - before if stage.endswith("@organism")}
         changed_key = {"choose-range"} if key == "sweep.mode" else set()
         assert found == {f"{stage}@organism" for stage in expected | changed_key}
@@ -161,8 +153,7 @@ def test_what_an_injection_depends_on_reruns_what_it_touches(
             path.write_bytes(data)
 
 
-def test_a_new_concept_reruns_the_vectors_and_what_shows_it_but_trains_nothing(project: Path) -> None:
-    before = stale(project)
+def test_a_new_concept_reruns_the_vectors_and_what_shows_it_but_trains_nothing(project: Path, before: set[str]) -> None:
     undo = edit(project, "study.concepts", ["cat", "bread", "love", "fear", "truth"])
     try:
         found = stale(project) - before
@@ -172,8 +163,7 @@ def test_a_new_concept_reruns_the_vectors_and_what_shows_it_but_trains_nothing(p
         undo()
 
 
-def test_a_changed_prompt_reruns_what_asks_it_and_trains_nothing(project: Path) -> None:
-    before = stale(project)
+def test_a_changed_prompt_reruns_what_asks_it_and_trains_nothing(project: Path, before: set[str]) -> None:
     path = project / "data" / "prompts" / "detection.yaml"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("Trial 1:", "Trial 2:"), encoding="utf-8")
@@ -198,7 +188,8 @@ def test_on_a_processor_that_rounds_otherwise_only_what_is_measured_anew_follows
             moved = {block: np.nextafter(direction, 2) for block, direction in vector.directions.items()}
             save_vector(ControlVector(vector.model_type, moved), path)
             assert path.read_bytes() != kept[path]
-        dvc(project, "commit", "--force", "vectors@organism")  # what a forced run of this stage alone records
+        with repository(project) as repo:
+            repo.commit("vectors@organism", force=True)  # what a forced run of this stage alone records
         reran = stale(project) - before
         assert reran == {
             f"{stage}@organism" for stage in (ASKED | {"dose", "samples"}) - {"population", "suffixes"}
@@ -212,9 +203,9 @@ def test_on_a_processor_that_rounds_otherwise_only_what_is_measured_anew_follows
             path.write_bytes(data)
 
 
-def test_what_is_committed_is_what_the_lock_file_says(project: Path) -> None:
+def test_what_is_committed_is_what_the_lock_file_says(before: set[str]) -> None:
     """Of everything that git holds, nothing is out of date; what the DVC cache holds may be missing in a clone."""
-    assert stale(project) == set()
+    assert before == set()
 
 
 def test_the_figures_and_metrics_are_declared(project: Path) -> None:
