@@ -36,6 +36,7 @@ from tests.conftest import ROOT, load, save_model
 
 SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[:40]
 PROMPTS = read_contrast_prompts(ROOT / "data" / "builtin" / "contrast_prompts.csv")[:20]
+BATCH = 6000  # tokens: every stage takes several batches, and questions after one turn 1 share some
 MACHINE = Machine((), "", 8 * 2**30, 100 * 2**30, {"float32": 1e11, "bfloat16": 1e11}, 1e10, 1e10)
 
 
@@ -72,7 +73,7 @@ def test_the_counted_work_is_what_the_stages_do(
     model = load(folder)
     direction = next(iter(random_vectors(model, 1, seed=3)))[1].directions
     settings = settings_of(unloadable(folder))
-    settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"tokens_per_batch": 3000})})
+    settings = settings.model_copy(update={"engine": settings.engine.model_copy(update={"tokens_per_batch": BATCH})})
     plan = plan_model(settings, "tiny", stimuli, SUFFIXES, PROMPTS, MACHINE)
     planned = {stage.name: stage for stage in plan.stages}
     assert "prefill" not in planned and plan.cache_memory == 0, "no finetune"
@@ -93,11 +94,11 @@ def test_the_counted_work_is_what_the_stages_do(
     (tmp_path / "data").symlink_to(ROOT / "data")
     monkeypatch.chdir(tmp_path)
     concepts = settings.study.concepts
-    stages = {"vectors": lambda _: list(concept_vectors(model, stimuli, concepts, SUFFIXES, tokens_per_batch=3000))}
+    stages = {"vectors": lambda _: list(concept_vectors(model, stimuli, concepts, SUFFIXES, tokens_per_batch=BATCH))}
     population = load_population(ROOT / CONCEPTS)
     save_directions(dict.fromkeys(population.concepts, direction), VECTORS / "tiny.safetensors")
     trained = partial(trained_directions, model, stimuli, load_population(ROOT / CONCEPTS), SUFFIXES, 2, 0)
-    stages["vectors: population"] = lambda _: list(trained(tokens_per_batch=3000))
+    stages["vectors: population"] = lambda _: list(trained(tokens_per_batch=BATCH))
     stages |= {name: load_part(name, "measure").measure for name in experiments_with("measure")}
     assert {"detection", "controls", "lens", "content", "samples", "sweep", "chosen_range"} < set(stages)
     # Replies are counted as whole batches, padding and all; of a bisection, all steps, which its own test looks at.
