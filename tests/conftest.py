@@ -75,6 +75,15 @@ FAMILIES = {
 }
 
 
+LONG = ("new_experiment", "dependencies", "pipeline", "docs", "companion", "report_paper", "hostile_keys")
+"""Files that take the longest, in their order: begun first, so that no process is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     torch.set_num_threads(1)

@@ -83,12 +83,15 @@ def small(project: Path) -> Path:
     values["dose"] |= {"concepts": ["cat"], "random_directions": 1, "fractions": [0, 0.1]}
     values["places"] |= {"concepts": ["cat"], "windows": 1, "fractions": [0.1, 0.2], "pairs": 1, "controls": 2}
     values["data"] |= {"suffixes": "few.json"}
-    values["population"] |= {"directions": 2}
-    values["population"]["effect"] |= {"directions": 1, "steps": 1}
-    values["zoo"]["population"] |= {"directions": 2}
-    values["where"] |= {"directions": 0, "resamples": 20, "permutations": 20}
-    values["which"] |= {"resamples": 20, "permutations": 20}
-    values["reader"] |= {"passages": 4, "suffixes": 4, "random_directions": 1, "resamples": 20, "permutations": 20}
+    drawn = {"resamples": 20, "permutations": 20}
+    for population in (values["population"], values["zoo"]["population"]):
+        population |= {"directions": 2, **drawn}
+        population["effect"] |= {"directions": 1, "steps": 1}
+    values["where"] |= {"directions": 0, **drawn}
+    values["which"] |= drawn
+    values["reader"] |= {"passages": 4, "suffixes": 4, "random_directions": 1, **drawn}
+    for section in (values["battery"], values["zoo"]["battery"], values["verdict"]):
+        section["resamples"] = 20
     zoo = values["organisms"]["zoo"]
     zoo |= {"seeds": [1], "rules": {"notices": zoo["rules"]["notices"]}}
     with path.open("w", encoding="utf-8") as file:

@@ -52,7 +52,9 @@ def settings_of(folder: Path, **changes: Any) -> Settings:
     study = settings.study.model_copy(
         update={"models": ("tiny",), "concepts": ("cat", "bread"), "random_directions": 2}
     )
-    return settings.model_copy(update={"models": {"tiny": model}, "study": study})
+    few = {"windows": 2, "fractions": (0.1, 0.3), "parts_of_strength": (0.5, 1.0), "pairs": 2, "controls": 2}
+    places = settings.places.model_copy(update=few)
+    return settings.model_copy(update={"models": {"tiny": model}, "study": study, "places": places})
 
 
 def unloadable(folder: Path) -> Path:
