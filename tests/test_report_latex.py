@@ -120,6 +120,9 @@ def test_numbers_are_escaped_as_text() -> None:
         escape(b"bytes")
 
 
+CELL = r">{\raggedright\arraybackslash}p{0.62\textwidth}"  # as replies are set
+
+
 @pytest.fixture(scope="module")
 def hostile_pdf(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The text of a PDF with a page for each hostile string, as LaTeX set it."""
@@ -127,7 +130,7 @@ def hostile_pdf(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     shutil.copyfile(REPOSITORY / "paper" / "preamble.tex", folder / "preamble.tex")
     pages = [
         rf"\noindent START {escape(text)} END\par {{\raggedright {token(text)}\par}} "
-        rf"\quoted{{{escape(text * 5)}}}\clearpage"
+        rf"\begin{{tabular}}{{{CELL}}}{escape(text * 5)}\end{{tabular}}\clearpage"
         for text in HOSTILE
     ]
     body = "\n".join(pages)
