@@ -135,9 +135,15 @@ def test_the_best_range_that_starts_late_enough_is_chosen() -> None:
     found = choose_range(sweep, "cat", "info", 0.25)
     assert (found.first_layer, found.last_layer) == (2, 7)
     assert found.log_odds_yes == pytest.approx(8.7)
-    assert found.candidates == 21 and "0.25 of the 8 blocks" in found.rule
+    assert found.candidates == 20 and "0.25 of the 8 blocks" in found.rule
     everywhere = choose_range(sweep, "cat", "info", 0.0)
-    assert (everywhere.first_layer, everywhere.last_layer, everywhere.candidates) == (1, 7, 28)
+    assert (everywhere.first_layer, everywhere.last_layer, everywhere.candidates) == (1, 7, 27)
+
+
+def test_the_last_block_alone_is_never_chosen() -> None:
+    """What is added after it changes no key and no value, whatever its row says."""
+    found = choose_range(table([(i, j, float(i + j)) for i in range(1, 8) for j in range(i, 8)]), "cat", "info", 0.0)
+    assert (found.first_layer, found.last_layer) == (6, 7)
 
 
 def test_certain_answers_are_told_apart_and_equal_ones_broken_by_length() -> None:
