@@ -23,13 +23,14 @@ help:
 STUDIED := $(shell sed -n 's/^  models: \[\(.*\)\].*/\1/p' params.yaml | tr ',' ' ')
 SMALL := $(foreach model,$(STUDIED),$(if $(wildcard models/$(model)),$(model)))
 STAGES = $$($(BIN)/dvc stage list --name-only)
+REPRO = $(BIN)/python scripts/quicker_dvc.py repro
 
 paper: $(VENV)/.installed .dvc/config.local
 	@bash scripts/install-tex
-	$(BIN)/dvc repro check download
+	$(REPRO) check download
 	@echo 'measured anew: $(SMALL); all other models as committed'
-	$(BIN)/dvc repro --force --single-item $$(for model in $(SMALL); do echo "$(STAGES)" | tr ' ' '\n' | grep "@$$model$$" | grep -v '^train'; done)
-	$(BIN)/dvc repro --allow-missing || { echo 'What a change reruns needs files that only a whole run makes: $(BIN)/dvc repro makes them.'; exit 1; }
+	$(REPRO) --force --single-item $$(for model in $(SMALL); do echo "$(STAGES)" | tr ' ' '\n' | grep "@$$model$$" | grep -v '^train'; done)
+	$(REPRO) --allow-missing || { echo 'What a change reruns needs files that only a whole run makes: $(BIN)/dvc repro makes them.'; exit 1; }
 
 plan: $(VENV)/.installed
 	$(BIN)/python stages/plan.py
@@ -52,20 +53,20 @@ test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/.installed
-	$(BIN)/dvc repro --quiet download
+	$(REPRO) --quiet download
 	@for model in $(STUDIED); do $(BIN)/python stages/quick.py "$$model" || exit 1; done
 
 reproduce: $(VENV)/.installed .dvc/config.local
 	@bash scripts/install-tex
-	$(BIN)/dvc repro check
+	$(REPRO) check
 	$(BIN)/python stages/plan.py
 	rm -rf .work/committed && mkdir -p .work && cp -r results .work/committed
-	$(BIN)/dvc repro --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train')
+	$(REPRO) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train')
 	$(BIN)/introspection compare .work/committed
 
 organisms: $(VENV)/.installed .dvc/config.local
-	$(BIN)/dvc repro check
-	$(BIN)/dvc repro --force --single-item $$($(BIN)/dvc stage list --name-only | grep '^train')
+	$(REPRO) check
+	$(REPRO) --force --single-item $$($(BIN)/dvc stage list --name-only | grep '^train')
 
 clean:
 	rm -rf .work paper/build/tex paper/build/companion .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info

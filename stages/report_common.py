@@ -16,5 +16,12 @@ PIPELINE = Path("dvc.yaml")
 def open_results(settings: Settings) -> Results:
     """The result files of this folder; which experiments there are is what the stages of dvc.yaml say."""
     pipeline = YAML(typ="safe", pure=True).load(PIPELINE.read_text(encoding="utf-8"))
-    lists = {"study.models": settings.study.models, "organisms.trained": settings.organisms.trained}
+    organisms = settings.organisms
+    lists = {
+        "study.models": settings.study.models,
+        "organisms.trained": organisms.trained,
+        "organisms.again.seeds": organisms.again.seeds,
+        "organisms.zoo.rules": organisms.zoo.rules,
+        "organisms.zoo.seeds": organisms.zoo.seeds,
+    }
     return Results(Path(), output_stages(pipeline, lists))

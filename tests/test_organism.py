@@ -88,6 +88,7 @@ SETTINGS = {
         "adapter": {**RECIPE, **PLANTED, "adapter": LORA},
         "blocks": {**RECIPE, **PLANTED, "trained_blocks": [1, 1]},
     },
+    "again": {"organism": "small", "seeds": [1, 2]},
     "zoo": {
         "seeds": [1, 2],
         "recipe": {
@@ -558,6 +559,12 @@ def test_an_organism_that_cannot_be_trained_is_refused(change: dict, message: st
     trained = {**SETTINGS["trained"], "small": {**SETTINGS["trained"]["small"], **change}}
     with pytest.raises(ValueError, match=message):
         OrganismsSettings.model_validate({**SETTINGS, "trained": trained})
+
+
+@pytest.mark.parametrize("again", [{"organism": "tiny", "seeds": [1]}, {"organism": "small", "seeds": [1, 3]}])
+def test_what_is_trained_anew_is_an_organism_and_its_seed_another(again: dict) -> None:
+    with pytest.raises(ValueError, match=r"again: found '(tiny|small)'.*allowed: one of small, adapter, blocks"):
+        OrganismsSettings.model_validate({**SETTINGS, "again": again})
 
 
 def test_a_rule_of_the_zoo_covers_what_is_injected() -> None:

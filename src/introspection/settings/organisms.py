@@ -181,6 +181,13 @@ class BaseSettings(_Section):
     batch: BatchSettings
 
 
+class AgainSettings(_Section):
+    """An organism trained anew from other seeds, its base with it, to see what one training owes to its seed."""
+
+    organism: Key
+    seeds: tuple[Share, ...]
+
+
 OTHER_MODELS = ("organism-base", "origins", "zoo")
 """Folders of `models` that are no organism's of `organisms.trained`."""
 
@@ -199,6 +206,7 @@ class OrganismsSettings(_Section):
     base: BaseSettings
     injection: InjectionSettings
     trained: dict[Key, OrganismSettings]
+    again: AgainSettings
     zoo: ZooSettings
 
     @model_validator(mode="after")
@@ -209,6 +217,13 @@ class OrganismsSettings(_Section):
             organism.check_prompts(self.prompts, f"trained.{name}")
         for name, rule in self.zoo.rules.items():
             rule.check_prompts(self.prompts, f"zoo.rules.{name}")
+        again = self.trained.get(self.again.organism)
+        if again is None or again.base != "organism-base" or self.seed in self.again.seeds:
+            of_the_base = [name for name, organism in self.trained.items() if organism.base == "organism-base"]
+            raise ValueError(
+                f"again: found {self.again.organism!r} with the seeds {list(self.again.seeds)}; allowed: one of "
+                f"{', '.join(of_the_base)}, with other seeds than {self.seed}"
+            )
         whole = ["organism-base", *(name for name, organism in self.trained.items() if organism.adapter is None)]
         recipes: dict[str, RecipeSettings] = {f"trained.{name}": each for name, each in self.trained.items()}
         for where, recipe in (recipes | {"zoo.recipe": self.zoo.recipe}).items():

@@ -431,7 +431,7 @@ class FiguresSettings(_Section):
     width: Annotated[float, Field(strict=True, ge=3, le=6.5)]
 
 
-OTHER_RESULTS = ("confusion", "published", "zoo")
+OTHER_RESULTS = ("again", "confusion", "published", "zoo")
 """Folders of `results` that are no model's."""
 
 

@@ -36,6 +36,11 @@ class Curve:
     last_base: float
     layers: int
 
+    @property
+    def has_hill(self) -> bool:
+        """Whether yes rises and falls again with nothing injected."""
+        return self.base_peak >= HILL * self.last_base
+
 
 def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
     """What the prose says of a model's curves, means over the concepts."""
@@ -51,7 +56,7 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
             "lens.last": wording.percent(main.last),
             "lens.last.base": wording.percent(main.last_base),
         }
-        if main.base_peak >= HILL * main.last_base:
+        if main.has_hill:
             values |= {
                 "lens.hill": wording.percent(main.base_peak),
                 "lens.hill.layer": str(main.base_peak_layer),

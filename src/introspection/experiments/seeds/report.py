@@ -1,0 +1,36 @@
+"""What the lens shows in an organism that was trained anew from other seeds."""
+
+from __future__ import annotations
+
+from introspection import names
+from introspection.experiments.lens.report import curve_of
+from introspection.experiments.lens.tables import LENS
+from introspection.paper import wording
+from introspection.paper.render import Renderer
+from introspection.settings import Settings
+
+
+def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
+    """How many seeds there are, in how many yes rises and falls with nothing injected, and where."""
+    again = settings.organisms.again
+    seeds = [seed for seed in again.seeds if renderer.results.expects(f"results/again/{seed}/{LENS.name}")]
+    if not seeds:
+        return {}
+    curves, hills = [], []
+    for seed in seeds:
+        lens = renderer.results.read(LENS, "again", str(seed))
+        if curve := curve_of(lens, names.of_kind("concept", lens["vector"]), renderer.prompts.main):
+            curves.append(curve)
+            hills += [curve] if curve.has_hill else []
+    shown = [
+        f"{wording.percent(curve.base_peak)} after layer {curve.base_peak_layer} "
+        f"({wording.percent(curve.last_base)} at the end)"
+        for curve in curves
+    ]
+    return {
+        "seeds.organism": again.organism,
+        "seeds.count": wording.count(len(curves)),
+        "seeds.hill": wording.count(len(hills)),
+        "seeds.shown": wording.listing(shown),
+        "seeds.injected": wording.listing([wording.percent(curve.last) for curve in curves]),
+    }
