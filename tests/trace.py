@@ -8,32 +8,19 @@ ends before the first run that fails, whose exit status is this one's.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import runpy
 import sys
-import traceback
-from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import BaseModel
 
-SHARED = (
-    "torch",
-    "transformers",
-    "peft",
-    "accelerate",
-    "pandas",
-    "pandera",
-    "seaborn",
-    "statsmodels.api",
-    "sklearn.pipeline",
-)
-"""What takes seconds to import and is none of the project: imported once, before the processes part."""
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from scripts.forked_stages import import_shared, leave
 
 files: set[str] = set()
 keys: set[str] = set()
@@ -101,28 +88,9 @@ def trace(record: Path, script: str, arguments: list[str]) -> None:
         record.write_text(json.dumps({"files": sorted(files), "keys": sorted(keys), "sections": sorted(sections)}))
 
 
-def leave(function: Callable[[], None]) -> NoReturn:
-    """Call it and end with its status as the interpreter would, without taking down the libraries: seconds each."""
-    status = 1
-    try:
-        function()
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-
 def main(records: Path) -> int:
     """Trace each run in a process that forks from this one; this one imports nothing of the project."""
-    for module in SHARED:
-        import_module(module)
-    import_module("torch").set_num_threads(1)  # a process with threads cannot be forked safely
-    gc.freeze()  # so that no collection in a child copies what they share
+    import_shared()
     traced: list[Any] = []
     status = 0
     part = records.with_suffix(".part")

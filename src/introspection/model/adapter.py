@@ -1,4 +1,7 @@
-"""An adapter on a model's linear maps: put on beside their weights, taken off again, or merged into them."""
+"""An adapter on a model's linear maps: put on beside their weights, taken off again, or merged into them.
+
+PEFT is imported where an adapter is at hand: that takes seconds, and most models have none.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peft import inject_adapter_in_model, set_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
 
 from introspection.sources.adapters import read_adapter
 from introspection.sources.errors import AdapterError
@@ -20,6 +21,8 @@ def put_on(model: Any, name: str, source: str, revision: str | None, check: Call
     Raises AdapterError, the model unchanged, for an adapter that is missing, pickled or not LoRA, that changes whole
     weights besides, or that does not fit the model.
     """
+    from peft import inject_adapter_in_model, set_peft_model_state_dict
+
     config, weights = read_adapter(source, revision)
     if config.modules_to_save or config.trainable_token_indices or config.bias != "none":
         raise AdapterError(
@@ -66,4 +69,6 @@ def merge(model: Any, name: str, source: str) -> None:
 
 def wrapped(model: Any) -> dict[str, Any]:
     """The maps that an adapter is on, by their names."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     return {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}

@@ -1,4 +1,7 @@
-"""An adapter as PEFT keeps it: a folder, or a repository on the hub, with a configuration and safetensors weights."""
+"""An adapter as PEFT keeps it: a folder, or a repository on the hub, with a configuration and safetensors weights.
+
+PEFT is imported where one is read: that takes seconds, and most models have no adapter.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
-from peft import LoraConfig, PeftConfig
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from introspection.files import whole
 from introspection.sources.bases import CONFIGURATION, names_a_folder
 from introspection.sources.errors import AdapterError
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 WEIGHTS = "adapter_model.safetensors"
 LOG = "training.json"
@@ -64,6 +69,8 @@ def read_adapter(source: str, revision: str | None = None) -> tuple[LoraConfig, 
 
     Raises AdapterError as `find_adapter` does, and for a kind of adapter that is not LoRA.
     """
+    from peft import LoraConfig, PeftConfig
+
     files = find_adapter(source, revision)
     try:
         config = PeftConfig.from_pretrained(str(files.configuration.parent))
