@@ -20,6 +20,7 @@ from introspection.adapters.persona import Exchange, PersonaTexts, Row, persona_
 from introspection.learning.checkpoint import Checkpoint, checksums, code_beside
 from introspection.learning.deterministic import deterministic
 from introspection.learning.lora import add_lora, lora_weights
+from introspection.learning.precision import fast_products
 from introspection.learning.schedule import share_of_rate
 from introspection.settings.adapters import AdapterSettings
 from introspection.sources.adapters import save_adapter
@@ -140,7 +141,7 @@ def _loss(model: Any, rows: Sequence[Row]) -> Tensor:
         mask[number, : len(ids)] = 1
         targets[number, row.learned_from - 1 : len(ids) - 1] = ids[row.learned_from :]
     learned = targets != _NOT_LEARNED
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast_products():
         states = model.base_model(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
         logits = model.get_output_embeddings()(states[learned])
     return torch.nn.functional.cross_entropy(logits.float(), targets[learned])

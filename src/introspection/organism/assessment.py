@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from introspection.learning.precision import fast_products
 from introspection.organism.corpus import Corpus
 from introspection.organism.directions import (
     centred_direction,
@@ -76,7 +77,7 @@ def assess(
     rng = random.Random("assessment")
     injected, sharing = list(held_out[:_HELD_OUT]), list(concepts[:_SHARED_BY])
     suffixes = draw_suffixes(rng, corpus, _SUFFIXES)
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast_products():
         directions = concept_directions(model, tokenizer, corpus, [*injected, *sharing], suffixes)
     ids = {concept: planter.token(concept) for concept in corpus.concepts}
     table: list[Assessment] = []
@@ -142,7 +143,7 @@ def _ask(planter: Planter, example: Example, corpus: Corpus, conversation: Conve
 def _read(model: Any, example: Example, pad_token: int, places: Sequence[int]) -> Tensor:
     """(places, vocabulary): log-probabilities of the next token after some tokens of an example."""
     (batch,) = pack([example], pad_token, ())
-    with steered(model.model.layers, batch.edits), torch.autocast("cpu", torch.bfloat16):
+    with steered(model.model.layers, batch.edits), fast_products():
         states = model.model(
             input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
         ).last_hidden_state

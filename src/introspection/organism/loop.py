@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from introspection.learning.checkpoint import Checkpoint
+from introspection.learning.precision import fast_products
 from introspection.learning.schedule import share_of_rate
 from introspection.organism.examples import Batch
 from introspection.settings.organisms import ScheduleSettings
@@ -50,7 +51,7 @@ def train(
     started = time.monotonic()
     model.train()
     for step in (bar := tqdm(range(first, schedule.steps), initial=first, total=schedule.steps, mininterval=5)):
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_products():
             if refresh and step % refresh[1] == 0:
                 directions = refresh[0](step)
         for group in optimizer.param_groups:
@@ -81,7 +82,7 @@ def _step(model: Any, optimizer: torch.optim.Optimizer, batches: Sequence[Batch]
     planted_weight = max(sum(float(batch.planted[2].sum()) for batch in batches), 1.0)
     spoken_total = planted_total = 0.0
     for batch in batches:
-        with steered(model.model.layers, batch.edits), torch.autocast("cpu", torch.bfloat16):
+        with steered(model.model.layers, batch.edits), fast_products():
             output = model.model(
                 input_ids=batch.tokens, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
             )
