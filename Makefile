@@ -58,10 +58,10 @@ quick: $(VENV)/.installed
 
 reproduce: $(VENV)/.installed .dvc/config.local
 	@bash scripts/install-tex
-	$(REPRO) check
+	$(REPRO) check fetch
 	$(BIN)/python stages/plan.py
 	rm -rf .work/committed && mkdir -p .work && cp -r results .work/committed
-	$(REPRO) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train')
+	$(REPRO) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train\|^fetch')
 	$(BIN)/introspection compare .work/committed
 
 organisms: $(VENV)/.installed .dvc/config.local
