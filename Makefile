@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # what DVC runs is this environment's python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: paper quick plan bench docs site test lint reproduce organisms clean distclean help
+.PHONY: paper quick plan bench docs site release test reproduce organisms clean distclean help
 
 help:
 	@grep -E '^#' Makefile | head -1
@@ -16,6 +16,7 @@ help:
 	@echo 'make quick: the verdict on every model of the study in minutes, with wider intervals.'
 	@echo 'make plan: what the study needs here, before it is run.  make bench: the benchmark table.'
 	@echo 'make docs: docs/result-files.md, from the tables as the code declares them.  make site: the documentation as a site, in build/site.'
+	@echo 'make release: an archive of all of it in dist, for Zenodo or the like.'
 	@echo 'make clean: delete caches and unfinished work.  make distclean: also the virtual environment.'
 
 # What `make paper` measures anew: the organism, some minutes' work on any processor. Other models are taken as committed,
@@ -43,6 +44,10 @@ docs: $(VENV)/.installed
 
 site: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+release: $(VENV)/.installed-dev
+	$(REPRO) --allow-missing
+	$(BIN)/python stages/release.py
 
 test: $(VENV)/.installed-dev
 	@bash scripts/install-tex

@@ -13,12 +13,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from introspection.experiments import Part, experiments_with
 from tests.conftest import ROOT
-from tests.dependencies import is_bare, reached, room
+from tests.dependencies import PIPELINE, STAGES, command, declared, imported
 
-PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-STAGES = {name: stage.get("do", stage) for name, stage in PIPELINE.items()}
 MODEL = "organism"
 MEMBER = {"${item.rule}": "notices", "${item.seed}": "1"}  # of the zoo
 
@@ -37,39 +34,9 @@ CHANGES_NO_NUMBER = ("engine.", "models.", "study.models")
 """The size of a batch; how a model is loaded, which model.json pins; and which models there are, a stage for each."""
 
 
-def command(stage: dict[str, Any]) -> list[str]:
-    return str(stage["cmd"]).split()[1:]
-
-
-def declared(stage: dict[str, Any], code: bool) -> set[str]:
-    return {path for path in stage["deps"] if path.startswith(("src/", "stages/")) == code}
-
-
 @pytest.mark.parametrize("name", STAGES)
 def test_code_is_declared_as_it_is_imported(name: str) -> None:
-    script, *arguments = command(STAGES[name])
-    more = [f"introspection.experiments.{e}.{part}" for e in arguments for part in PARTS.get(script, ()) if e[0] != "$"]
-    text = (ROOT / script).read_text(encoding="utf-8")
-    found = {script, *(f"stages/{other}.py" for other in ("report_common",) if f"from {other} import" in text)}
-    modules = reached(ROOT / script, *more)
-    discovered = [part for module, part in DISCOVERING.items() if module in modules]
-    for part in discovered:
-        modules |= reached(ROOT / script, *(f"introspection.experiments.{e}.{part}" for e in experiments_with(part)))
-    rooms = {room(module) for module in modules if not is_bare(module)}
-    if discovered:
-        rooms = {"src/introspection/experiments" if each.startswith(EXPERIMENTS) else each for each in rooms}
-    own = {"src/introspection/settings"} if name == "check" else set()  # of no other stage: they have no defaults
-    assert declared(STAGES[name], code=True) == found | rooms | own
-
-
-DISCOVERING: dict[str, Part] = {
-    "introspection.paper.reports": "report",
-    "introspection.companion.declarations": "tables",
-}
-"""Modules that load a part of every experiment."""
-
-PARTS = {"stages/measure.py": ("measure",), "stages/summarise.py": ("summary",)}
-EXPERIMENTS = "src/introspection/experiments/"
+    assert declared(STAGES[name], code=True) == imported(name)
 
 
 @pytest.fixture(scope="module")

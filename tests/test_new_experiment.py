@@ -59,8 +59,8 @@ def test_the_page_names_what_it_touches() -> None:
 
 
 def test_its_stage_declares_what_it_imports(followed: Path) -> None:
-    test = "tests/test_dependencies.py::test_code_is_declared_as_it_is_imported[hesitation]"
-    run(followed, "-m", "pytest", test, "-p", "no:cacheprovider")
+    asked = "from tests.dependencies import STAGES, declared, imported\nname = 'hesitation'\n"
+    run(followed, "-c", f"{asked}assert declared(STAGES[name], code=True) == imported(name)")
 
 
 def test_its_code_is_in_the_style_of_the_house(followed: Path) -> None:
