@@ -116,7 +116,9 @@ def _marks(table: Table, measured: Quantities, categories: Mapping[str, Sequence
     if not categories:
         return None
     place = max(categories, key=lambda name: len(categories[name]))
-    base = _base(table, measured, _colours(table, categories, place))
+    colours = _colours(table, categories, place)
+    base = _base(table, measured, colours)
+    legend = _LEGEND if colours else None
     shared = {
         "y": alt.Y(f"{place}:N", sort=list(categories[place]), title=None, axis=alt.Axis(labelLimit=220)),
         "yOffset": alt.YOffset("lane:N", sort=None),
@@ -124,8 +126,8 @@ def _marks(table: Table, measured: Quantities, categories: Mapping[str, Sequence
     rules = base.mark_rule(color="#888888", strokeWidth=1.2).encode(x="low:Q", x2="high:Q", **shared)
     marks = base.mark_point(filled=True, opacity=0.75, size=36).encode(
         x=_value(alt.X),
-        color=_colour(),
-        shape=alt.Shape("colour:N", sort=None, title=None, legend=_LEGEND),
+        color=alt.Color("colour:N", sort=None, title=None, legend=legend),
+        shape=alt.Shape("colour:N", sort=None, title=None, legend=legend),
         tooltip=_tooltip(table, measured),
         **shared,
     )
@@ -137,13 +139,15 @@ def _marks(table: Table, measured: Quantities, categories: Mapping[str, Sequence
 def _curves(table: Table, measured: Quantities, categories: Mapping[str, Sequence[str]], along: Column) -> Drawn:
     """A line through the rows that differ along a number alone."""
     apart = [alt.Detail(f"{name}:N") for name in table.key if name != along.name]
+    colours = _colours(table, categories)
+    counted = alt.Axis(format="d", tickMinStep=1) if along.kind == "integer" else alt.Axis()
     return (
-        _base(table, measured, _colours(table, categories))
+        _base(table, measured, colours)
         .mark_line(point=alt.OverlayMarkDef(filled=True, size=22), opacity=0.7, strokeWidth=1.3)
         .encode(
-            x=alt.X(f"{along.name}:Q", title=along.name),
+            x=alt.X(f"{along.name}:Q", title=along.name, axis=counted),
             y=_value(alt.Y),
-            color=_colour(),
+            color=alt.Color("colour:N", sort=None, title=None, legend=_LEGEND if colours else None),
             detail=apart,
             tooltip=_tooltip(table, measured),
         )
@@ -201,10 +205,6 @@ def _choice(name: str, label: str, options: Sequence[str]) -> alt.Parameter:
 
 def _value(channel: Any) -> Any:
     return channel("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(gridWidth=_ZERO))
-
-
-def _colour() -> alt.Color:
-    return alt.Color("colour:N", sort=None, title=None, legend=_LEGEND)
 
 
 def _tooltip(table: Table, measured: Quantities) -> list[alt.Tooltip]:

@@ -4,6 +4,7 @@
   const FIRST = 50; // rows that are shown before more are asked for
   const CHOICES = 40; // values of a column that a list can offer
   const LONG = 60; // characters of a value that a list can offer
+  const SHORT = 24; // characters of a value that stays in one line
 
   const made = (name, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(name), properties);
@@ -119,7 +120,7 @@
           const value = column.cells[row];
           const cell = made(place ? "td" : "th", { className: column.kind }, shown(value, column.kind, this.allDigits));
           if (!place) cell.scope = "row";
-          if (column.kind === "text" && value.length > LONG) cell.classList.add("long");
+          if (column.kind === "text") cell.classList.add(value.length > SHORT ? "long" : "short");
           if (column.kind === "number" && value !== null) cell.title = String(value);
           return cell;
         })),
