@@ -1,7 +1,14 @@
-"""What the quicker DVC writes is what DVC writes, byte for byte."""
+"""What the quicker DVC writes is what DVC writes, byte for byte, and its stages run as DVC would run them."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +16,7 @@ from dvc.utils.serialize import dumps_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.quicker_dvc import parsed_once, with_entries
+from scripts.quicker_dvc import StageProcesses, parsed_once, with_entries
 from tests.conftest import ROOT
 
 KEYS = st.from_regex("[a-z_.]+", fullmatch=True)
@@ -37,3 +44,81 @@ def test_whatever_a_parameter_holds_is_written_as_dvc_writes_it(params: dict[str
     changed = data.draw(st.sampled_from([*stages, "new@stage"]))
     entry = {"cmd": "false"}
     assert with_entries(dumps_yaml(lock(stages)), {changed: entry}) == dumps_yaml(lock({**stages, changed: entry}))
+
+
+STAGE = """
+import os, signal, sys
+from pathlib import Path
+import beside
+if sys.argv[1] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[1] == "wrong":
+    raise ValueError("wrong")
+if sys.argv[1] == "waits":
+    Path("waiting").write_text(str(os.getpid()))
+    signal.pause()
+Path("told").write_text(repr([beside.NAME, sys.argv, __name__, os.environ["TOLD"], sys.stdin.read()]))
+sys.exit(int(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[StageProcesses]:
+    found = StageProcesses()
+    yield found
+    found.end()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / "one.py").write_text(STAGE)
+    (tmp_path / "stages" / "beside.py").write_text("NAME = 'beside'\n")
+    return tmp_path
+
+
+def run(processes: StageProcesses, folder: Path, line: str) -> int:
+    environment = os.environ | {"TOLD": "as it is", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    started = processes.popen(["/bin/sh", "-c", line], cwd=str(folder), env=environment, close_fds=True, shell=False)
+    started.communicate()
+    return int(started.returncode)
+
+
+@pytest.mark.parametrize("asked", ["0", "3"])
+def test_a_stage_is_run_as_the_interpreter_runs_it(processes: StageProcesses, folder: Path, asked: str) -> None:
+    assert run(processes, folder, f"python stages/one.py {asked} more") == int(asked)
+    told = (folder / "told").read_text()
+    assert told == repr(["beside", ["stages/one.py", asked, "more"], "__main__", "as it is", ""])
+
+
+def test_a_stage_that_fails_or_is_killed_says_so_and_the_next_one_runs(processes: StageProcesses, folder: Path) -> None:
+    assert run(processes, folder, "python stages/one.py wrong") == 1
+    assert run(processes, folder, "python stages/one.py killed") == -signal.SIGKILL
+    assert run(processes, folder, "python stages/lacking.py") == 1
+    assert run(processes, folder, "python stages/one.py 0") == 0
+
+
+def test_what_only_a_shell_understands_goes_to_a_shell(processes: StageProcesses, folder: Path) -> None:
+    assert run(processes, folder, "python stages/one.py 0; exit 7") == 7
+    assert run(processes, folder, "touch $(echo here)") == 0
+    assert (folder / "here").exists()
+
+
+def test_ctrl_c_reaches_the_stage_alone(folder: Path) -> None:
+    """DVC looks away while a stage runs, as always; the process that stages fork from is not stopped."""
+    code = (
+        "import os, signal, sys; from scripts.quicker_dvc import StageProcesses; p = StageProcesses();"
+        "e = dict(os.environ, TOLD=''); signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        f"print([p.ask(['stages/one.py', [each], {str(folder)!r}, e]) for each in ('waits', '0')])"
+    )
+    started = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for _ in range(600):
+        if (folder / "waiting").exists():
+            break
+        time.sleep(0.1)
+    time.sleep(0.5)
+    os.killpg(started.pid, signal.SIGINT)
+    told, _ = started.communicate(timeout=60)
+    assert told == "[1, 0]\n"

@@ -91,8 +91,19 @@ def test_the_report_counts_the_seeds_that_show_a_hill(tmp_path: Path, stimuli: S
         LENS.write(lens(*curve), tmp_path / path)
         paths[path] = f"train-again@{seed}"
     results = Results(tmp_path, paths)
-    values = values_of_all(Renderer(results, stimuli, ROOT / "paper" / "templates", tmp_path), SETTINGS)
-    assert (values["seeds.count"], values["seeds.hill"], values["seeds.organism"]) == ("two", "one", "organism")
+
+    def values_of(*seeds: int) -> dict[str, str]:
+        again = SETTINGS.organisms.again.model_copy(update={"seeds": seeds})
+        settings = SETTINGS.model_copy(update={"organisms": SETTINGS.organisms.model_copy(update={"again": again})})
+        return values_of_all(Renderer(results, stimuli, ROOT / "paper" / "templates", tmp_path), settings)
+
+    values = values_of(1, 2)
+    assert (values["seeds.many"], values["seeds.hill"], values["seeds.organism"]) == (
+        "two other seeds",
+        "in one of two",
+        "organism",
+    )
+    assert (values_of(1)["seeds.many"], values_of(1)["seeds.hill"]) == ("one other seed", "again")
+    assert values_of(2)["seeds.hill"] == "no longer"
+    assert values_of() == {}
     assert values["seeds.shown"].count(r"\%") == 4 and "after layer 1 (" in values["seeds.shown"]
-    nothing = Renderer(Results(tmp_path, {}), stimuli, ROOT / "paper" / "templates", tmp_path)
-    assert values_of_all(nothing, SETTINGS) == {}

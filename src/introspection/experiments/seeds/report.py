@@ -11,7 +11,7 @@ from introspection.settings import Settings
 
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
-    """How many seeds there are, in how many yes rises and falls with nothing injected, and where."""
+    """From how many seeds it was trained anew, and in how many of these yes rises and falls with nothing injected."""
     again = settings.organisms.again
     seeds = [seed for seed in again.seeds if renderer.results.expects(f"results/again/{seed}/{LENS.name}")]
     if not seeds:
@@ -27,10 +27,11 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
         f"({wording.percent(curve.last_base)} at the end)"
         for curve in curves
     ]
+    among = f"in {wording.how_many(len(hills))} of {wording.count(len(curves))}"
     return {
         "seeds.organism": again.organism,
-        "seeds.count": wording.count(len(curves)),
-        "seeds.hill": wording.count(len(hills)),
+        "seeds.many": f"{wording.count(len(curves))} other seed{'s' if len(curves) > 1 else ''}",
+        "seeds.hill": among if len(curves) > 1 else ("again" if hills else "no longer"),
         "seeds.shown": wording.listing(shown),
         "seeds.injected": wording.listing([wording.percent(curve.last) for curve in curves]),
     }
