@@ -64,6 +64,11 @@ def small(project: Path) -> Path:
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(values, file)
     (project / "few.json").write_text(json.dumps(["", "I think", "Well,", "So"]))
+    concepts = project / "data" / "concepts.yaml"
+    population = yaml.load(concepts.read_text(encoding="utf-8"))
+    population |= {"categories": {"asked": list(values["which"]["concepts"])}, "unheard": []}
+    with concepts.open("w", encoding="utf-8") as file:
+        yaml.dump(population, file)
     return project
 
 

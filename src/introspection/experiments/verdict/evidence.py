@@ -144,32 +144,14 @@ def disturbance(tables: Tables, rule: VerdictSettings) -> Finding:
     )
 
 
-def shared(tables: Tables, rule: VerdictSettings) -> Finding:
-    """Is it no more than what all concepts' vectors share?"""
-    ratio, low, high = _ratio(_shifts(tables, "centred"), _shifts(tables, "concept"), rule)
-    return Finding(
-        "median shift of concepts without what they share, as a share of concepts'",
-        ratio,
-        low,
-        high,
-        "concepts",
-        f"at least {rule.centred_at_least:g}",
-        bool(ratio >= rule.centred_at_least),
-    )
+def _share_of(kind: str, measured: str, least: Callable[[VerdictSettings], float]) -> Test:
+    """A test of what one part of concepts' vectors does, as a share of what they do."""
 
+    def test(tables: Tables, rule: VerdictSettings) -> Finding:
+        ratio, low, high = _ratio(_shifts(tables, kind), _shifts(tables, "concept"), rule)
+        return Finding(measured, ratio, low, high, "concepts", f"at least {least(rule):g}", bool(ratio >= least(rule)))
 
-def rest(tables: Tables, rule: VerdictSettings) -> Finding:
-    """Is it all but what they share?"""
-    ratio, low, high = _ratio(_shifts(tables, "shared"), _shifts(tables, "concept"), rule)
-    return Finding(
-        "shift of what concepts share, as a share of concepts' median",
-        ratio,
-        low,
-        high,
-        "concepts",
-        f"at least {rule.shared_at_least:g}",
-        bool(ratio >= rule.shared_at_least),
-    )
+    return test
 
 
 def wording(tables: Tables, rule: VerdictSettings) -> Finding:
@@ -212,8 +194,17 @@ TESTS: Mapping[str, Test] = {
     "moved": moved,
     "leaning": leaning,
     "disturbance": disturbance,
-    "shared": shared,
-    "rest": rest,
+    # Is it no more than what all concepts' vectors share, and is it all but that?
+    "shared": _share_of(
+        "centred",
+        "median shift of concepts without what they share, as a share of concepts'",
+        lambda rule: rule.centred_at_least,
+    ),
+    "rest": _share_of(
+        "shared",
+        "shift of what concepts share, as a share of concepts' median",
+        lambda rule: rule.shared_at_least,
+    ),
     "wording": wording,
     "naming": naming,
 }
