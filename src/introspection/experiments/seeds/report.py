@@ -16,12 +16,14 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     seeds = [seed for seed in again.seeds if renderer.results.expects(f"results/again/{seed}/{LENS.name}")]
     if not seeds:
         return {}
-    curves, hills = [], []
+    curves, hills, weak = [], [], []
     for seed in seeds:
         lens = renderer.results.read(LENS, "again", str(seed))
         if curve := curve_of(lens, names.of_kind("concept", lens["vector"]), renderer.prompts.main):
             curves.append(curve)
             hills += [curve] if curve.has_hill else []
+        if curve := curve_of(lens, names.of_kind("concept", lens["vector"]), names.WEAK):
+            weak.append(wording.percent(curve.last))
     shown = [
         f"{wording.percent(curve.base_peak)} after layer {curve.base_peak_layer} "
         f"({wording.percent(curve.last_base)} at the end)"
@@ -33,5 +35,6 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
         "seeds.many": f"{wording.count(len(curves))} other seed{'s' if len(curves) > 1 else ''}",
         "seeds.hill": among if len(curves) > 1 else ("again" if hills else "no longer"),
         "seeds.shown": wording.listing(shown),
+        "seeds.weak": wording.listing(weak),
         "seeds.injected": wording.listing([wording.percent(curve.last) for curve in curves]),
     }
