@@ -54,7 +54,9 @@ def test_its_stages_train_another_organism_for_each_seed(tmp_path: Path) -> None
         recipe["schedule"] |= {"steps": 1}
         recipe["batch"] |= {"talk": 2, "full": 0, "excerpt": 1, "generic": 0, "thinking": 0, "controls": 0}
     organisms["injection"] |= {"topics": 8, "suffixes": 2}
-    values["study"] |= {"concepts": ["cat"], "random_directions": 1}
+    values["study"] |= {"concepts": ["cat"]}
+    for section in ("dose", "sweep", "places"):
+        values[section] |= {"concepts": ["cat"]}
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe").dump(values, file)
     tables = []
@@ -69,7 +71,7 @@ def test_its_stages_train_another_organism_for_each_seed(tmp_path: Path) -> None
             )
             assert done.returncode == 0, done.stderr[-2000:]
         tables.append(LENS.read(tmp_path / "results" / "again" / seed / LENS.name))
-    assert set(tables[0]["layer"]) == set(range(7)) and len(tables[0]) == len(tables[1]) == 2 * 5 * 7
+    assert set(tables[0]["layer"]) == set(range(7)) and len(tables[0]) == len(tables[1]) == (1 + 4) * 5 * 7
     assert (tables[0]["p_yes_base"] != tables[1]["p_yes_base"]).all()
     assert not list((tmp_path / "build" / "training").rglob("*.safetensors"))
 

@@ -217,6 +217,11 @@ class OrganismsSettings(_Section):
             organism.check_prompts(self.prompts, f"trained.{name}")
         for name, rule in self.zoo.rules.items():
             rule.check_prompts(self.prompts, f"zoo.rules.{name}")
+        whole = ["organism-base", *(name for name, organism in self.trained.items() if organism.adapter is None)]
+        recipes: dict[str, RecipeSettings] = {f"trained.{name}": each for name, each in self.trained.items()}
+        for where, recipe in (recipes | {"zoo.recipe": self.zoo.recipe}).items():
+            if recipe.base not in whole or where == f"trained.{recipe.base}":
+                raise ValueError(f"{where}.base: found {recipe.base!r}; allowed, whole models: {', '.join(whole)}")
         again = self.trained.get(self.again.organism)
         if again is None or again.base != "organism-base" or self.seed in self.again.seeds:
             of_the_base = [name for name, organism in self.trained.items() if organism.base == "organism-base"]
@@ -224,9 +229,4 @@ class OrganismsSettings(_Section):
                 f"again: found {self.again.organism!r} with the seeds {list(self.again.seeds)}; allowed: one of "
                 f"{', '.join(of_the_base)}, with other seeds than {self.seed}"
             )
-        whole = ["organism-base", *(name for name, organism in self.trained.items() if organism.adapter is None)]
-        recipes: dict[str, RecipeSettings] = {f"trained.{name}": each for name, each in self.trained.items()}
-        for where, recipe in (recipes | {"zoo.recipe": self.zoo.recipe}).items():
-            if recipe.base not in whole or where == f"trained.{recipe.base}":
-                raise ValueError(f"{where}.base: found {recipe.base!r}; allowed, whole models: {', '.join(whole)}")
         return self
