@@ -45,7 +45,8 @@ docs: $(VENV)/.installed
 site: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-release: $(VENV)/.installed-dev
+release: $(VENV)/.installed-dev .dvc/config.local
+	@bash scripts/install-tex
 	$(REPRO) --allow-missing
 	$(BIN)/python stages/release.py
 

@@ -35,11 +35,11 @@ def run(folder: Path, *command: str) -> str:
 
 @pytest.fixture(scope="module")
 def unpacked(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The archive of a copy of the project, unpacked; the companion is made of few models."""
+    """The archive of a copy of the project, unpacked; a page stands for the companion."""
     companion = project / "paper" / "build" / "companion"
     companion.mkdir(parents=True, exist_ok=True)
     (companion / "index.html").write_text("<!doctype html><title>Companion</title>")
-    left_out = (".dvc/", "build/", "data/raw/", "paper/build/tex/")
+    left_out = (".dvc/", "build/", "dist/", "data/raw/", "paper/build/tex/")
     files = [path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()]
     kept = sorted(path for path in files if not path.startswith(left_out))
     archive = write_archive(SETTINGS, project, kept, "A study.", project / "dist")
@@ -48,8 +48,9 @@ def unpacked(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert {Path(name).parts[0] for name in zipped.namelist()} == {"introspection-0.1.0"}
         zipped.extractall(place)
     folder = place / "introspection-0.1.0"
-    assert archive.read_bytes() == (project / "dist" / archive.name).read_bytes()
     (place / "first.zip").write_bytes(archive.read_bytes())
+    again = write_archive(SETTINGS, project, kept, "A study.", project / "dist")
+    assert again.read_bytes() == (place / "first.zip").read_bytes()
     return folder
 
 
