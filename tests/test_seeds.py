@@ -42,7 +42,6 @@ def test_a_model_that_the_study_lacks_is_named(stimuli: Stimuli) -> None:
 
 
 def test_its_stages_train_another_organism_for_each_seed(tmp_path: Path) -> None:
-    (tmp_path / "models").symlink_to(ROOT / "models")
     (tmp_path / "data" / "raw").mkdir(parents=True)
     for name in ("organism", "prompts"):
         (tmp_path / "data" / name).symlink_to(ROOT / "data" / name)
@@ -59,9 +58,9 @@ def test_its_stages_train_another_organism_for_each_seed(tmp_path: Path) -> None
         values[section] |= {"concepts": ["cat"]}
     with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe").dump(values, file)
-    tables = []
+    tables, weights = [], []
     for seed in ("1", "2"):
-        for stage in ("train_base_again.py", "train_again.py"):
+        for stage in ("train_base_again.py", "train_again.py", "lens_again.py"):
             done = subprocess.run(
                 [sys.executable, ROOT / "stages" / stage, seed],
                 cwd=tmp_path,
@@ -71,27 +70,34 @@ def test_its_stages_train_another_organism_for_each_seed(tmp_path: Path) -> None
             )
             assert done.returncode == 0, done.stderr[-2000:]
         tables.append(LENS.read(tmp_path / "results" / "again" / seed / LENS.name))
+        weights.append((tmp_path / "models" / "again" / f"organism-{seed}" / "model.safetensors").read_bytes())
     assert set(tables[0]["layer"]) == set(range(7)) and len(tables[0]) == len(tables[1]) == (1 + 4) * 5 * 7
     assert (tables[0]["p_yes_base"] != tables[1]["p_yes_base"]).all()
     assert not list((tmp_path / "build" / "training").rglob("*.safetensors"))
+    assert weights[0] != weights[1]
 
 
-def lens(base: list[float], injected: list[float]) -> pd.DataFrame:
+def lens(base: list[float], injected: list[float], weak: list[float]) -> pd.DataFrame:
+    """The curves of one concept under all of a strength and under a quarter of it."""
     rows = [
-        {"vector": "cat", "scenario": "info", "prompt": "info", "strength": 60.0, "layer": layer}
+        {"vector": "cat", "scenario": scenario, "prompt": "info", "strength": strength, "layer": layer}
         | {"p_yes_base": below, "p_yes_injected": above}
-        for layer, (below, above) in enumerate(zip(base, injected, strict=True))
+        for scenario, strength, curve in (("info", 60.0, injected), ("weak", 15.0, weak))
+        for layer, (below, above) in enumerate(zip(base, curve, strict=True))
     ]
     return pd.DataFrame(rows)
 
 
-def test_the_report_counts_the_seeds_that_show_a_hill(tmp_path: Path, stimuli: Stimuli) -> None:
-    curves = {1: ([0.0, 0.3, 0.01], [0.0, 0.5, 0.9]), 2: ([0.0, 0.02, 0.01], [0.0, 0.4, 0.8])}
+def test_the_report_counts_the_seeds_that_show_a_hill_or_a_threshold(tmp_path: Path, stimuli: Stimuli) -> None:
+    curves = {
+        1: ([0.0, 0.3, 0.01], [0.0, 0.5, 0.9], [0.0, 0.1, 0.5]),
+        2: ([0.0, 0.02, 0.01], [0.0, 0.4, 0.8], [0.0, 0.4, 0.75]),
+    }
     paths = {}
     for seed, curve in curves.items():
         path = f"results/again/{seed}/{LENS.name}"
         LENS.write(lens(*curve), tmp_path / path)
-        paths[path] = f"train-again@{seed}"
+        paths[path] = f"lens-again@{seed}"
     results = Results(tmp_path, paths)
 
     def values_of(*seeds: int) -> dict[str, str]:
@@ -107,5 +113,7 @@ def test_the_report_counts_the_seeds_that_show_a_hill(tmp_path: Path, stimuli: S
     )
     assert (values_of(1)["seeds.many"], values_of(1)["seeds.hill"]) == ("one other seed", "again")
     assert values_of(2)["seeds.hill"] == "no longer"
+    thresholds = [values_of(*seeds)["seeds.threshold"] for seeds in ((1, 2), (1,), (2,))]
+    assert thresholds == ["in one of two", "no longer", "again"]
     assert values_of() == {}
     assert values["seeds.shown"].count(r"\%") == 4 and "after layer 1 (" in values["seeds.shown"]

@@ -44,6 +44,15 @@ def cards(settings: Settings, root: Path, licence: str) -> dict[str, str]:
             "steps": organism.schedule.steps,
             "read": _verdict(root, f"results/{name}") + _rates_read(root / "results" / name / "instrument.json"),
         }
+    again = organisms.again
+    for seed in again.seeds:
+        found[f"{again.organism}-{seed}"] = _planted(organisms.trained[again.organism]) | {
+            "folder": f"models/again/{again.organism}-{seed}",
+            "command": f"dvc repro train-again@{seed}",
+            "section": f"organisms.trained.{again.organism}",
+            "read": f"What the lens shows in it: `results/again/{seed}/lens.csv`.",
+            "steps": organisms.trained[again.organism].schedule.steps,
+        }
     for rule, seed in product(organisms.zoo.rules, organisms.zoo.seeds):
         found[f"zoo-{rule}-{seed}"] = _planted(organisms.zoo.rules[rule]) | {
             "folder": f"models/zoo/{rule}-{seed}",

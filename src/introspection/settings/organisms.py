@@ -188,7 +188,7 @@ class AgainSettings(_Section):
     seeds: tuple[Share, ...]
 
 
-OTHER_MODELS = ("organism-base", "origins", "zoo")
+OTHER_MODELS = ("again", "organism-base", "origins", "zoo")
 """Folders of `models` that are no organism's of `organisms.trained`."""
 
 

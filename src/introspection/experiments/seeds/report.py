@@ -9,6 +9,9 @@ from introspection.paper import wording
 from introspection.paper.render import Renderer
 from introspection.settings import Settings
 
+ALIKE = 0.1
+"""How much less probable yes may be under a part of a strength for the part to do what all of it does."""
+
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     """From how many seeds it was trained anew, and in how many of these yes rises and falls with nothing injected."""
@@ -16,24 +19,32 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     seeds = [seed for seed in again.seeds if renderer.results.expects(f"results/again/{seed}/{LENS.name}")]
     if not seeds:
         return {}
-    curves, hills, weak = [], [], []
+    curves, hills, weak, thresholds = [], [], [], 0
     for seed in seeds:
         lens = renderer.results.read(LENS, "again", str(seed))
-        if curve := curve_of(lens, names.of_kind("concept", lens["vector"]), renderer.prompts.main):
-            curves.append(curve)
-            hills += [curve] if curve.has_hill else []
-        if curve := curve_of(lens, names.of_kind("concept", lens["vector"]), names.WEAK):
-            weak.append(wording.percent(curve.last))
+        concepts = names.of_kind("concept", lens["vector"])
+        full, part = curve_of(lens, concepts, renderer.prompts.main), curve_of(lens, concepts, names.WEAK)
+        if full and part:
+            curves.append(full)
+            hills += [full] if full.has_hill else []
+            weak.append(wording.percent(part.last))
+            thresholds += part.last >= full.last - ALIKE
     shown = [
         f"{wording.percent(curve.base_peak)} after layer {curve.base_peak_layer} "
         f"({wording.percent(curve.last_base)} at the end)"
         for curve in curves
     ]
-    among = f"in {wording.how_many(len(hills))} of {wording.count(len(curves))}"
+
+    def among(shown: int) -> str:
+        if len(curves) > 1:
+            return f"in {wording.how_many(shown)} of {wording.count(len(curves))}"
+        return "again" if shown else "no longer"
+
     return {
         "seeds.organism": again.organism,
         "seeds.many": f"{wording.count(len(curves))} other seed{'s' if len(curves) > 1 else ''}",
-        "seeds.hill": among if len(curves) > 1 else ("again" if hills else "no longer"),
+        "seeds.hill": among(len(hills)),
+        "seeds.threshold": among(thresholds),
         "seeds.shown": wording.listing(shown),
         "seeds.weak": wording.listing(weak),
         "seeds.injected": wording.listing([wording.percent(curve.last) for curve in curves]),
