@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # what DVC runs is this environment's python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: paper quick plan bench docs site release test reproduce organisms clean distclean help
+.PHONY: paper quick plan bench docs site release test soak reproduce organisms clean distclean help
 
 help:
 	@grep -E '^#' Makefile | head -1
@@ -17,6 +17,7 @@ help:
 	@echo 'make plan: what the study needs here, before it is run.  make bench: the benchmark table.'
 	@echo 'make docs: docs/result-files.md, from the tables as the code declares them.  make site: the documentation as a site, in build/site.'
 	@echo 'make release: an archive of all of it in dist, for Zenodo or the like.'
+	@echo 'make soak: kill stages of a small study at random moments, and see that nothing is lost, in about half an hour.'
 	@echo 'make clean: delete caches and unfinished work.  make distclean: also the virtual environment.'
 
 # What `make paper` measures anew: the organism, some minutes' work on any processor. Other models are taken as committed,
@@ -57,6 +58,10 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+soak: $(VENV)/.installed-dev
+	@bash scripts/install-tex
+	$(BIN)/python -m tests.soak --kills 50
 
 quick: $(VENV)/.installed
 	$(REPRO) --quiet download

@@ -15,6 +15,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
@@ -61,7 +62,9 @@ def _changed(path: str, fs: Any = None) -> Iterator[Any]:
     data = {"schema": "2.0", "stages": dict(before)}
     yield data
     changed = {name: entry for name, entry in data["stages"].items() if before.get(name) != entry}
-    file.write_text(with_entries(text, changed), encoding="utf-8")
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.write_text(with_entries(text, changed), encoding="utf-8")
+    unfinished.replace(file)  # whole at any moment: DVC itself leaves a part of it where it is killed
 
 
 def _value_at(config: Any, key_path: str, separator: str) -> Any:
@@ -136,6 +139,26 @@ def quicker() -> Iterator[None]:
         yield
 
 
+def mend(project: Path) -> None:
+    """Delete what DVC notes of running processes, where a full disk or a kill has left it broken.
+
+    DVC refuses all work then, and would for ever; whole, it drops what processes have noted that are gone.
+    """
+    notes = project / ".dvc" / "tmp" / "rwlock"
+    for _ in range(10):  # another run may be writing it
+        try:
+            json.loads(notes.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return
+        except ValueError:
+            time.sleep(0.1)
+        else:
+            return
+    notes.unlink()
+    print(f"{notes} was broken and is deleted: no run noted in it goes on", file=sys.stderr)
+
+
 if __name__ == "__main__":
+    mend(Path())
     with quicker():
         sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from introspection.settings import Settings
 @stage
 def main(settings: Settings) -> None:
     """Write paper/build/companion."""
-    write_companion(open_results(settings), settings.study.models, PAPER / "build" / "companion")
+    write_companion(open_results(settings), settings.reported, PAPER / "build" / "companion")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from introspection.experiments.seeds.organism import lens_of_seed
 from introspection.files import PROMPTS, RESULTS, SUFFIXES
 from introspection.settings import Settings
 from introspection.sources.datasets import read_suffixes
-from introspection.stimuli.prompts import load_stimuli
+from introspection.stimuli.prompts import Stimuli
 
 
 @stage
@@ -18,7 +18,7 @@ from introspection.stimuli.prompts import load_stimuli
 def main(settings: Settings, seed: int) -> None:
     """Write results/again/SEED/lens.csv."""
     source = Path("models/again") / f"{settings.organisms.again.organism}-{seed}"
-    lens = lens_of_seed(settings, source, load_stimuli(PROMPTS), read_suffixes(SUFFIXES))
+    lens = lens_of_seed(settings, source, Stimuli(PROMPTS), read_suffixes(SUFFIXES))
     LENS.write(lens, RESULTS / "again" / str(seed) / LENS.name)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from introspection.files import RESULTS
 from introspection.paper.pipeline import output_stages
 from introspection.paper.results import Results
 from introspection.settings import Settings
@@ -19,9 +20,14 @@ def open_results(settings: Settings) -> Results:
     organisms = settings.organisms
     lists = {
         "study.models": settings.study.models,
+        "elsewhere": settings.elsewhere,
         "organisms.trained": organisms.trained,
         "organisms.again.seeds": organisms.again.seeds,
         "organisms.zoo.rules": organisms.zoo.rules,
         "organisms.zoo.seeds": organisms.zoo.seeds,
     }
-    return Results(Path(), output_stages(pipeline, lists))
+    stages = output_stages(pipeline, lists)
+    for key in settings.elsewhere:  # of which only what was measured there is expected
+        stage = stages.pop(f"{RESULTS}/{key}")
+        stages |= {path.as_posix(): stage for path in (RESULTS / key).rglob("*") if path.is_file()}
+    return Results(Path(), stages)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,13 @@ from introspection.model.language_model import LanguageModel
 from introspection.model.loading import load_model
 from introspection.settings import ModelSettings
 from introspection.stimuli.prompts import Stimuli, load_stimuli
+from tests.small_study import ROOT, copy_project
 
 importlib.import_module("introspection.injection.repengs")  # before any test imports repeng
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start: tests run beside each other
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("unhurried")
 
-ROOT = Path(__file__).resolve().parent.parent
 POST = ROOT.parent / "shared" / "seed" / "post.txt"
 
 CHATML = (
@@ -153,14 +152,4 @@ def load(folder: Path) -> LanguageModel:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what git would hand out, with DVC and without git."""
-    copy = tmp_path_factory.mktemp("project") / "copy"
-    by_name = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", ".work", "__pycache__", "tmp", "cache")
-    fetched = {str(ROOT / "data" / "raw")}  # hundreds of megabytes
-
-    def left_out(folder: str, names: list[str]) -> set[str]:
-        large = {name for name in names if (Path(folder) / name).is_dir()} if folder in fetched else set()
-        return {*by_name(folder, names), *large}
-
-    shutil.copytree(ROOT, copy, ignore=left_out, symlinks=True)
-    (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
-    return copy
+    return copy_project(tmp_path_factory.mktemp("project") / "copy")

@@ -23,7 +23,7 @@ CHANGES_NO_NUMBER = ("introspection.settings",)
 
 DISCOVERING: dict[str, Part] = {
     "introspection.paper.reports": "report",
-    "introspection.companion.declarations": "tables",
+    "introspection.experiments.declared": "tables",
 }
 """Modules that load a part of every experiment."""
 

@@ -21,11 +21,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from transformers import AutoTokenizer
 
 from introspection.companion import charts, pages, site
-from introspection.companion.declarations import measured
 from introspection.companion.files import Place, ResultFile
 from introspection.companion.passages import passages
 from introspection.companion.rows import embedded, packed
 from introspection.experiments.battery.tables import FIT
+from introspection.experiments.declared import measured
 from introspection.experiments.detection.tables import DETECTION
 from introspection.experiments.prompt_text.tables import PROMPT_TEXT
 from introspection.experiments.prompt_text.tokens import token_rows

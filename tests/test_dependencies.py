@@ -11,13 +11,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
 from tests.dependencies import PIPELINE, STAGES, command, declared, imported
+from tests.small_study import MODEL, SUFFIXES, measure_little, train_little
 
-MODEL = "organism"
 MEMBER = {"${item.rule}": "notices", "${item.seed}": "1"}  # of the zoo
+EACH: dict[str, dict[str, dict[str, str]]] = {
+    "${study.models}": {MODEL: {}},
+    "${organisms.trained}": {"organism": {"base": "organism-base"}, "organism-insecure": {"base": "organism"}},
+    "${organisms.again.seeds}": {"1": {}},
+}
+"""For what a stage is run here, with what an item says of it; of others (a real model, a network) nothing is run."""
+WORDS = {"${organisms.again.organism}": "organism", "${organisms.zoo.recipe.base}": "organism"}
 
 NO_DEPENDENCY = ("params.yaml", "stages/common.py", "dvc.yaml")
 """params.yaml is tracked key by key; common.py validates and reports around a stage; of dvc.yaml the report reads which
@@ -41,35 +47,8 @@ def test_code_is_declared_as_it_is_imported(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def small(project: Path) -> Path:
-    """The project with little to measure."""
-    yaml = YAML(typ="rt")
-    path = project / "params.yaml"
-    values = yaml.load(path.read_text(encoding="utf-8"))
-    values["study"] |= {"models": [MODEL], "concepts": ["cat"], "random_directions": 1}
-    values["sweep"] |= {"concepts": ["cat"], "choose_concept": "cat", "earliest_start": 0.0}
-    values["dose"] |= {"concepts": ["cat"], "random_directions": 1, "fractions": [0, 0.1]}
-    values["places"] |= {"concepts": ["cat"], "windows": 1, "fractions": [0.1, 0.2], "pairs": 1, "controls": 2}
-    values["data"] |= {"suffixes": "few.json"}
-    drawn = {"resamples": 20, "permutations": 20}
-    for population in (values["population"], values["zoo"]["population"]):
-        population |= {"directions": 2, **drawn}
-        population["effect"] |= {"directions": 1, "steps": 1}
-    values["where"] |= {"directions": 0, **drawn}
-    values["which"] |= drawn
-    values["reader"] |= {"passages": 4, "suffixes": 4, "random_directions": 1, **drawn}
-    for section in (values["battery"], values["zoo"]["battery"], values["verdict"]):
-        section["resamples"] = 20
-    zoo = values["organisms"]["zoo"]
-    zoo |= {"seeds": [1], "rules": {"notices": zoo["rules"]["notices"]}}
-    with path.open("w", encoding="utf-8") as file:
-        yaml.dump(values, file)
-    (project / "few.json").write_text(json.dumps(["", "I think", "Well,", "So"]))
-    concepts = project / "data" / "concepts.yaml"
-    population = yaml.load(concepts.read_text(encoding="utf-8"))
-    population |= {"categories": {"asked": list(values["which"]["concepts"])}, "unheard": []}
-    with concepts.open("w", encoding="utf-8") as file:
-        yaml.dump(population, file)
-    return project
+    """The project with little to measure and to train."""
+    return train_little(measure_little(project))
 
 
 def traced(project: Path, runs: list[list[str]]) -> list[dict[str, list[str]]]:
@@ -108,15 +87,13 @@ class Run:
 
 
 def runs() -> list[Run]:
-    """Every stage that needs no training, in the order of dvc.yaml, each reading what those before it wrote."""
+    """Every stage, in the order of dvc.yaml, each reading what those before it wrote."""
     found = []
     for name, stage in STAGES.items():
-        if name.startswith("train") or name == "fetch":  # hours, or a network
-            continue
-        for key in list(PIPELINE[name]["foreach"]) if name == "download" else [""]:
-            item = PIPELINE[name]["foreach"][key] if key else {}
-            words = {"${item}": MODEL, "${key}": key, **{f"${{item.{word}}}": value for word, value in item.items()}}
-            found.append(Run(name, stage, words | (MEMBER if "matrix" in stage else {})))
+        each = PIPELINE[name].get("foreach", {"": {}})
+        for key, item in (EACH.get(each, {}) if isinstance(each, str) else each).items():
+            words = {"${item}": key, "${key}": key, **{f"${{item.{word}}}": value for word, value in item.items()}}
+            found.append(Run(name, stage, WORDS | words | (MEMBER if "matrix" in stage else {})))
     return found
 
 
@@ -136,11 +113,11 @@ def test_files_and_parameters_are_declared_as_they_are_read(small: Path) -> None
             and not path.endswith((".part", ".unfinished"))  # what is not whole yet
             and not (name == "examine" and path.startswith("build/"))  # what it has made on the way
         }
-        own = "few.json"  # a path of the user's own is no dependency: the README says so
-        wrong += [f"{name} reads {path}" for path in sorted(files - {own}) if not within(path, data | outputs)]
-        wrong += [f"{name} declares {path}" for path in sorted(data) if unread(path, files, own in files)]
+        # a path of the user's own is no dependency: the README says so
+        wrong += [f"{name} reads {path}" for path in sorted(files - {SUFFIXES}) if not within(path, data | outputs)]
+        wrong += [f"{name} declares {path}" for path in sorted(data) if unread(path, files, SUFFIXES in files)]
         params = {run.filled(each) for each in stage.get("params", ())}
-        params -= {"data.source"} if own in files else set()  # a path of the user's own wins over it
+        params -= {"data.source"} if SUFFIXES in files else set()  # a path of the user's own wins over it
         tracked = [each for each in read["keys"] if not each.startswith(CHANGES_NO_NUMBER)]
         wrong += [f"{name} reads the key {each}" for each in tracked if not covered(each, params)]
         wrong += [

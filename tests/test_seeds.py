@@ -60,7 +60,7 @@ def test_its_stages_train_another_organism_for_each_seed(tmp_path: Path) -> None
         YAML(typ="safe").dump(values, file)
     tables, weights = [], []
     for seed in ("1", "2"):
-        for stage in ("train_base_again.py", "train_again.py", "lens_again.py"):
+        for stage in ("train_again.py", "lens_again.py"):
             done = subprocess.run(
                 [sys.executable, ROOT / "stages" / stage, seed],
                 cwd=tmp_path,

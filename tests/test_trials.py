@@ -117,8 +117,8 @@ def test_results_do_not_depend_on_the_batch_size(qwen2: LanguageModel, stimuli: 
     torch.testing.assert_close(small, final_logits(qwen2, rows, vectors), atol=1e-5, rtol=1e-5)
 
 
-def test_a_batch_that_does_not_fit_is_halved(
-    qwen2: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch
+def test_a_batch_that_does_not_fit_is_halved_and_the_log_says_so(
+    qwen2: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     vectors, ran = vectors_of(qwen2), []
     rows = [trial(qwen2, stimuli.detection["info"], Injection("random_1", s, 1, 3)) for s in (1.0, 2.0, 3.0, 4.0, 5.0)]
@@ -134,6 +134,7 @@ def test_a_batch_that_does_not_fit_is_halved(
     monkeypatch.setattr(running, "read_pass", small_memory)
     torch.testing.assert_close(final_logits(qwen2, rows, vectors), expected, atol=1e-5, rtol=1e-5)
     assert ran and max(ran) <= 2
+    assert "rows at once: they are read in halves" in capsys.readouterr().err
 
 
 def test_the_sweep_of_all_ranges_needs_the_counted_block_evaluations() -> None:

@@ -52,14 +52,20 @@ def name_sections(value: Any, name: str) -> None:
 
 
 def note_key(self: BaseModel, attribute: str) -> Any:
-    """An attribute of a section, taken down where it is a field; a dump reads them all."""
+    """An attribute of a section, taken down where it is a field."""
     name = _names.get(id(self))
     if name is not None:
         if attribute in type(self).model_fields:
             (sections if _is_section(vars(self)[attribute]) else keys).add(name + attribute)
         elif attribute.startswith("model_dump"):
-            keys.update(name + field for field in type(self).model_fields)
+            return partial(note_dump, self, name, attribute)
     return object.__getattribute__(self, attribute)
+
+
+def note_dump(self: BaseModel, name: str, dump: str, *, include: set[str] | None = None, **named: Any) -> Any:
+    """What a dump of a section gives, the fields taken down that are in it: all, where it names none."""
+    keys.update(name + field for field in include or type(self).model_fields)
+    return object.__getattribute__(self, dump)(include=include, **named)
 
 
 def _is_section(value: Any) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from introspection.companion.declarations import PUBLISHED, REREADING, measured, reread
+from introspection.companion.declarations import PUBLISHED, REREADING, reread
+from introspection.experiments.declared import measured
 from introspection.files import ResultError
 from introspection.paper.results import Results
 from introspection.tables import Table

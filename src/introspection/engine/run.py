@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
@@ -124,6 +125,7 @@ def _run(
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if len(batch.rows) == 1 or not is_out_of_memory(error):
                     raise
+                bar.write(f"memory does not hold {len(batch.rows)} rows at once: they are read in halves", sys.stderr)
                 pending += batch.halves()[::-1]
                 continue
             _check_finite(found, batch.trials, kept)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from introspection.files import whole
+from introspection.files import remove, whole
 from introspection.learning.checkpoint import Checkpoint, code_beside
 from introspection.learning.deterministic import deterministic
 from introspection.learning.lora import add_lora, lora_weights
@@ -70,6 +70,21 @@ def train_organism(
     """
     finetuning = _Finetuning(name, settings.trained[name], settings.injection, settings.seed, settings, corpus, models)
     return finetuning.run(f"organisms.trained.{name}", output, work)[0]
+
+
+def train_anew(name: str, settings: OrganismsSettings, corpus: Corpus, output: Path, work: Path) -> Log:
+    """Train a base, and on it the organism `settings.trained[name]`, which alone is saved in `output`.
+
+    work: as for `train_base`; the base lies there, in a folder named after all that determines it, until both are done.
+    """
+    determined = settings.model_dump_json(include={"seed", "shape", "prompts", "base"})
+    home = Checkpoint(work, "anew", [determined, _texts(corpus), *code_beside(__file__)]).path.with_suffix("")
+    base = home / settings.trained[name].base
+    if not base.exists():
+        train_base(settings, corpus, base, work)
+    log = train_organism(name, settings, corpus, home, output, work)
+    remove(home)
+    return log
 
 
 def train_member(
@@ -180,9 +195,13 @@ class _Finetuning:
 
 
 def _checkpoint(work: Path, name: str, settings: str, corpus: Corpus, tokenizer: Any) -> Checkpoint:
-    texts = repr((corpus.concepts, corpus.phrases, corpus.interview)) + corpus.stimuli.text
     vocabulary = tokenizer.backend_tokenizer.to_str()
-    return Checkpoint(work, name, [settings, texts, vocabulary, *code_beside(__file__)])
+    return Checkpoint(work, name, [settings, _texts(corpus), vocabulary, *code_beside(__file__)])
+
+
+def _texts(corpus: Corpus) -> str:
+    """All that is drawn from."""
+    return repr((corpus.concepts, corpus.phrases, corpus.interview)) + corpus.stimuli.text
 
 
 def _checksum(folder: Path) -> str:

@@ -40,9 +40,9 @@ class ModelFile:
 
 
 def reported_models(settings: Settings) -> list[ReportedModel]:
-    """The models of the paper, in the order of `study.models`."""
+    """The models of the paper, in the order of `study.models` and of `elsewhere`."""
     models = []
-    for number, key in enumerate(settings.study.models, start=1):
+    for number, key in enumerate(settings.reported, start=1):
         models.append(ReportedModel(number, key, settings.models[key], settings.organism_of(key)))
     return models
 

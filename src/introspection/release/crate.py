@@ -11,7 +11,8 @@ from typing import Any
 from rocrate.model.person import Person
 from rocrate.rocrate import ROCrate
 
-from introspection.companion.declarations import measured, reread
+from introspection.companion.declarations import reread
+from introspection.experiments.declared import measured
 from introspection.release.citation import Citation
 
 METADATA = "ro-crate-metadata.json"

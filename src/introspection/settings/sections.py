@@ -462,6 +462,7 @@ class Settings(_Section):
     quick: ExaminationSettings
     figures: FiguresSettings
     organisms: OrganismsSettings
+    elsewhere: dict[Key, Text]
     adapters: dict[Key, AdapterSettings]
 
     @model_validator(mode="after")
@@ -483,6 +484,10 @@ class Settings(_Section):
         for key in self.study.models:
             if key not in self.models:
                 raise ValueError(f"study.models names {key!r}, which is no key of models: {', '.join(self.models)}")
+        for key in self.elsewhere:
+            if key not in self.models or key in self.study.models:
+                known = ", ".join(sorted({*self.models} - {*self.study.models}))
+                raise ValueError(f"elsewhere.{key}: allowed, keys of models that are not in study.models: {known}")
         for key, concepts in {
             "sweep": self.sweep.concepts,
             "dose": self.dose.concepts,
@@ -500,6 +505,11 @@ class Settings(_Section):
                 f"study.random_directions, {self.study.random_directions}"
             )
         return self
+
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """The models that the paper reports on: those that are run here, then those that were run elsewhere."""
+        return (*self.study.models, *self.elsewhere)
 
     def organism_of(self, key: str) -> str | None:
         """Which organism a model of the study is, a key of `organisms.trained`; None where it is none."""
