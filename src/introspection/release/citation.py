@@ -6,15 +6,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from introspection.files import ResultError, read_yaml
 
 
-class Person(BaseModel):
-    """An author: a name, or its two parts."""
+class _Section(BaseModel):
+    """A part of the file, whose keys have hyphens; of what it says, the archive needs some."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, alias_generator=lambda name: name.replace("_", "-"))
+
+
+class Person(_Section):
+    """An author: a name, or its two parts."""
 
     name: str = ""
     given_names: str = ""
@@ -26,43 +30,28 @@ class Person(BaseModel):
         return self.name or ", ".join(part for part in (self.family_names, self.given_names) if part)
 
 
-class Reference(BaseModel):
+class Reference(_Section):
     """What this builds upon."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     title: str
     url: str
     notes: str = ""
 
 
-class Citation(BaseModel):
+class Citation(_Section):
     """What of CITATION.cff the archive needs."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     title: str
     version: str
     license: str
-    released: date
+    released: date = Field(alias="date-released")
     authors: tuple[Person, ...]
     references: tuple[Reference, ...] = ()
 
 
 def read_citation(path: Path) -> Citation:
     """CITATION.cff. Raises ResultError where a field is missing or another thing."""
-    content: Any = read_yaml(path, dict, ResultError)  # its keys have hyphens
-    return read_form({_plain(key): value for key, value in content.items()}, path)
-
-
-def read_form(content: dict[str, Any], path: Path) -> Citation:
-    """The content of CITATION.cff with plain keys, checked."""
-    people = [{_plain(key): value for key, value in each.items()} for each in content.get("authors", [])]
-    try:
-        return Citation(**content | {"authors": people, "released": content.get("date_released")})
-    except ValueError as error:
-        first = " ".join(str(error).split())[:300]
-        raise ResultError(f"{path}: {first}") from error
+    return read_yaml(path, Citation, ResultError)
 
 
 def zenodo(citation: Citation, description: str) -> dict[str, Any]:
@@ -81,7 +70,3 @@ def zenodo(citation: Citation, description: str) -> dict[str, Any]:
             for place, reference in enumerate(citation.references)
         ],
     }
-
-
-def _plain(key: str) -> str:
-    return key.replace("-", "_")
