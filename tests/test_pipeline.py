@@ -78,7 +78,9 @@ def edit(project: Path, key: str, value: Any) -> Callable[[], None]:
     return lambda: path.write_bytes(before) and None
 
 
-ZOO = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))["organisms"]["zoo"]
+ORGANISMS = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))["organisms"]
+ZOO = ORGANISMS["zoo"]
+AGAIN = {f"lens-again@{seed}" for seed in ORGANISMS["again"]["seeds"]}
 MODELS = ("organism", "organism-blind", "smollm2-135m")
 
 
@@ -93,17 +95,25 @@ EXAMINED = {f"examine@{rule}-{seed}" for rule in ZOO["rules"] for seed in ZOO["s
 
 # What depends on the numbers of an injection follows only where the stage `injection` writes others.
 CHANGES = [
-    ("models.organism.strength", 33, {"model@organism", "injection@organism", "figures", "tables"}),
-    ("models.organism.layers", [3, 4], {"model@organism", "injection@organism", "dose@organism", "figures", "tables"}),
-    ("models.organism.device_map", "cpu", {"model@organism", "injection@organism", "figures", "tables"}),
+    ("models.organism.strength", 33, {"model@organism", "injection@organism", "figures", "tables"} | AGAIN),
+    (
+        "models.organism.layers",
+        [3, 4],
+        {"model@organism", "injection@organism", "dose@organism", "figures", "tables"} | AGAIN,
+    ),
+    ("models.organism.device_map", "cpu", {"model@organism", "injection@organism", "figures", "tables"} | AGAIN),
     ("figures.palette", "deep", {"figures"}),
     ("sweep.earliest_start", 0.5, {"tables"} | of_all("choose-range", "injection")),
     ("controls.exclude_above", 0.5, {"tables"} | of_all("control-statistics")),
     ("dose.kl_at_most", 1.0, {"tables"} | of_all("injection")),
     ("battery.seed", 1, {"tables"} | of_all("battery-fit")),
     ("verdict.moved_at_least", 2.0, of_all("verdict") | EXAMINED),  # what shows it reads their files
-    ("lens.weak_fraction", 0.5, {"tables"} | of_all("lens")),
-    ("study.sign", "mean", {"figures", "tables"} | of_all("vectors", "suffixes", "suffix-intervals") | EXAMINED),
+    ("lens.weak_fraction", 0.5, {"tables"} | AGAIN | of_all("lens")),
+    (
+        "study.sign",
+        "mean",
+        {"figures", "tables"} | of_all("vectors", "suffixes", "suffix-intervals") | EXAMINED | AGAIN,
+    ),
     ("suffixes.resamples", 30, {"tables"} | of_all("suffixes")),
     ("suffixes.confidence", 0.8, {"tables"} | of_all("suffix-intervals")),
 ]
@@ -171,7 +181,7 @@ def test_a_changed_prompt_reruns_what_asks_it_and_trains_nothing(project: Path, 
     try:
         found = stale(project) - before
         reading = of_all("prompts", "prompt-text", "prefill", "dose", "instrument", "verdict", *ASKED)
-        assert found == reading | EXAMINED | {"figures", "tables"}
+        assert found == reading | EXAMINED | AGAIN | {"figures", "tables"}
     finally:
         path.write_text(text, encoding="utf-8")
 

@@ -26,9 +26,7 @@ def take_over(folder: Path, output: Path, place: str, prompts: Collection[str]) 
     """
     for name in NEEDED:
         if not (folder / name).is_file():
-            raise ResultError(
-                f"{folder / name}: is missing; give the folder results/KEY of the run, with all its files"
-            )
+            raise ResultError(f"{folder / name}: is missing; give the whole folder results/KEY of the run")
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".gguf"]
     for path in files:
         _check(path)

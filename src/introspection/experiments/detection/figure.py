@@ -139,4 +139,4 @@ def _draw(axis: Axes, y: float, arrow: Arrow, look: Look, named: bool) -> None:
     axis.plot(arrow.base, y, marker="o", markersize=3, color=color, markerfacecolor="white", markeredgewidth=0.8)
     if named and not arrow.floor:
         right = np.nanmax([arrow.base, arrow.injected, arrow.high])
-        axis.annotate(figure_text(arrow.label), (right, y), (4, 0), fontsize="small", **BESIDE)
+        axis.annotate(figure_text(arrow.label), (right, y), (4, 0), fontsize=8, **BESIDE)
