@@ -126,6 +126,6 @@ def test_what_every_archive_has_must_be_there(tmp_path: Path, lacking: str) -> N
 
 def test_a_citation_that_lacks_a_field_names_it(tmp_path: Path) -> None:
     path = tmp_path / "CITATION.cff"
-    path.write_text("title: A\nversion: 1\nlicense: MIT\nauthors: [{name: B}]\n")
-    with pytest.raises(ResultError, match=r"CITATION\.cff: .*released"):
+    path.write_text('title: A\nversion: "1"\nlicense: MIT\nauthors: [{name: B}]\n')
+    with pytest.raises(ResultError, match=r"CITATION\.cff: date-released: Field required"):
         read_citation(path)
