@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,11 @@ def copy_project(copy: Path) -> Path:
     shutil.copytree(ROOT, copy, ignore=left_out, symlinks=True)
     (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
     return copy
+
+
+def code_of(project: Path) -> dict[str, str]:
+    """Where a process finds the code of a copy."""
+    return {"PYTHONPATH": os.pathsep.join(str(place) for place in (project / "src", project))}
 
 
 def measure_little(project: Path) -> Path:

@@ -3,7 +3,7 @@
     python -m tests.soak --kills 50
 
 Every kind of stage is killed in turn, training too, by SIGKILL to all of its processes, at a moment drawn between its
-start and a second after its usual end, when DVC writes dvc.lock. Then the stage is run as after any fault. In the end
+start and a second after its usual end, when DVC writes dvc.lock. Then the stage is run as after any fault, and
 all files and dvc.lock are compared with those of a copy that nothing disturbed.
 """
 
@@ -28,7 +28,7 @@ from resource import RLIMIT_FSIZE, setrlimit
 import click
 from ruamel.yaml import YAML
 
-from tests.small_study import ROOT, copy_project, measure_little, train_little
+from tests.small_study import ROOT, code_of, copy_project, measure_little, train_little
 
 STARTED = re.compile(r"Running stage '(.+)'")
 REPRO = (sys.executable, str(ROOT / "scripts" / "quicker_dvc.py"), "repro")
@@ -41,12 +41,11 @@ def small_project(folder: Path) -> Path:
 
 def start(project: Path, *arguments: str, largest: int | None = None) -> subprocess.Popen[str]:
     """Begin a run, in a process group of its own. largest: bytes after which no file takes more, as on a full disk."""
-    places = os.pathsep.join(str(place) for place in (project / "src", project))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
         [*REPRO, *arguments],
         cwd=project,
-        env=os.environ | {"PATH": path, "PYTHONPATH": places, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        env=os.environ | code_of(project) | {"PATH": path, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.dependencies import PIPELINE, STAGES, command, declared, imported
-from tests.small_study import MODEL, SUFFIXES, measure_little, train_little
+from tests.small_study import MODEL, SUFFIXES, code_of, measure_little, train_little
 
 MEMBER = {"${item.rule}": "notices", "${item.seed}": "1"}  # of the zoo
 EACH: dict[str, dict[str, dict[str, str]]] = {
@@ -54,11 +54,10 @@ def small(project: Path) -> Path:
 def traced(project: Path, runs: list[list[str]]) -> list[dict[str, list[str]]]:
     """What each run reads, a stage's script and arguments each, in their order."""
     records = project / "records.json"
-    places = os.pathsep.join(str(place) for place in (project / "src", project))
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "trace.py"), str(records)],
         cwd=project,
-        env=os.environ | {"PYTHONPATH": places, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
+        env=os.environ | code_of(project) | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
         input=json.dumps(runs),
         capture_output=True,
         text=True,

@@ -14,18 +14,17 @@ import pytest
 
 from introspection.settings import SettingsError, load_settings
 from tests.conftest import ROOT
-from tests.small_study import edited
+from tests.small_study import code_of, edited
 
 KEY = "organism-blind"
 AWAY = "away"
 
 
 def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    places = os.pathsep.join(str(place) for place in (project / "src", project))
     return subprocess.run(
         [sys.executable, *command],
         cwd=project,
-        env=os.environ | {"PYTHONPATH": places},
+        env=os.environ | code_of(project),
         capture_output=True,
         text=True,
         check=False,

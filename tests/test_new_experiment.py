@@ -15,19 +15,15 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.quicker_dvc import repository
+from tests.small_study import code_of
 
 PAGE = (ROOT / "docs" / "new-experiment.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"^\*\*`(\S+)`\*\*\n\n```\w+\n(.*?)^```$", PAGE, flags=re.M | re.S)
 MODEL = "organism"
 
 
-def places(project: Path) -> dict[str, str]:
-    """Where a process finds the code of the copy."""
-    return {"PYTHONPATH": os.pathsep.join(str(place) for place in (project / "src", project))}
-
-
 def run(project: Path, *command: str) -> str:
-    environment = os.environ | places(project)
+    environment = os.environ | code_of(project)
     done = subprocess.run(
         [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
@@ -76,7 +72,7 @@ def test_the_plan_prices_it(followed: Path) -> None:
 def test_its_table_is_in_the_paper_and_nothing_else_has_changed(followed: Path) -> None:
     measured = [f"{stage}@{MODEL}" for stage in ("vectors", "prefill", "hesitation")]
     downloads = ["download@suffixes", "download@strongreject"]
-    with repository(followed) as repo, patch.dict(os.environ, places(followed)):
+    with repository(followed) as repo, patch.dict(os.environ, code_of(followed)):
         repo.reproduce([*downloads, *measured, "figures", "tables", "paper", "companion"], single_item=True)
     results = followed / "results" / MODEL
     committed = [path for path in (ROOT / "results" / MODEL).rglob("*") if path.suffix in (".csv", ".json")]

@@ -16,8 +16,8 @@ NEEDED = (MODEL, "injection/questions.json", DETECTION.name)
 """What the report says of every model: what it is, where and how strongly it was injected, what it answered."""
 
 
-def take_over(folder: Path, output: Path, place: str, prompts: Collection[str]) -> list[str]:
-    """Copy the result files of a model to `output`, whole or not at all. Returns their names.
+def take_over(folder: Path, output: Path, place: str, prompts: Collection[str]) -> None:
+    """Copy the result files of a model to `output`, whole or not at all.
 
     folder: results/KEY of the project in which it was run. Control vectors, which no report reads, stay there.
     place: the model's source, as `models` in params.yaml has it. prompts: those of the study.
@@ -37,17 +37,16 @@ def take_over(folder: Path, output: Path, place: str, prompts: Collection[str]) 
     if asked != set(prompts):
         other = ", ".join(sorted(asked ^ set(prompts)))
         raise ResultError(f"{folder / DETECTION.name}: asked with other prompts than this study has: {other}")
-    names = [path.relative_to(folder).as_posix() for path in files]
     with whole(output) as unfinished:
-        for name in names:
-            (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / name, unfinished / name)
-    return names
+        for path in files:
+            copy = unfinished / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def _check(path: Path) -> None:
     if path.suffix == ".json":
-        read_json(path, dict[str, Any] | list[Any])  # type: ignore[arg-type]
+        read_json(path, object)
     elif path.name in measured():
         measured()[path.name][1].read(path)
     else:

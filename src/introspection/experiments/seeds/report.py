@@ -19,14 +19,14 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     seeds = [seed for seed in again.seeds if renderer.results.expects(f"results/again/{seed}/{LENS.name}")]
     if not seeds:
         return {}
-    curves, hills, weak, thresholds = [], [], [], 0
+    curves, weak, hills, thresholds = [], [], 0, 0
     for seed in seeds:
         lens = renderer.results.read(LENS, "again", str(seed))
         concepts = names.of_kind("concept", lens["vector"])
         full, part = curve_of(lens, concepts, renderer.prompts.main), curve_of(lens, concepts, names.WEAK)
         if full and part:
             curves.append(full)
-            hills += [full] if full.has_hill else []
+            hills += full.has_hill
             weak.append(wording.percent(part.last))
             thresholds += part.last >= full.last - ALIKE
     shown = [
@@ -43,7 +43,7 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     return {
         "seeds.organism": again.organism,
         "seeds.many": f"{wording.count(len(curves))} other seed{'s' if len(curves) > 1 else ''}",
-        "seeds.hill": among(len(hills)),
+        "seeds.hill": among(hills),
         "seeds.threshold": among(thresholds),
         "seeds.shown": wording.listing(shown),
         "seeds.weak": wording.listing(weak),
