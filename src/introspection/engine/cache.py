@@ -25,35 +25,57 @@ class Prefill:
 class CollectedLayer(DynamicLayer):
     """A block's keys and values of a beginning, which comes a slice of the slots after another."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._slices: list[tuple[Tensor, Tensor]] = []
+
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """The slice's own keys and values, since nothing comes before them."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-            self.keys, self.values = key_states, value_states
-        else:
-            self.keys = torch.cat([self.keys, key_states])
-            self.values = torch.cat([self.values, value_states])
+        self._slices.append((key_states, value_states))
         return key_states, value_states
+
+    def collected(self) -> tuple[Tensor, Tensor]:
+        """The keys and the values of all slots, of which each slice is forgotten."""
+        keys, values = zip(*self._slices, strict=True)
+        self._slices.clear()
+        return torch.cat(keys), torch.cat(values)
 
 
 class SharedLayer(DynamicLayer):
     """A block's keys and values of turn 1, given to the slots that share them one slice of a block at a time.
 
     rows: for each slot, whose it reads; None where there is one row.
+    copies: whether a slot is given a copy of what it reads before its own keys and values, or those alone, and its
+        attention reads the rest where it lies.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, rows: Tensor | None) -> None:
         super().__init__()
         self.lazy_initialization(keys, values)
-        self.keys, self.values, self._rows, self._begin = keys, values, rows, 0
+        self.keys, self.values, self._rows = keys, values, rows
+        self._begin = self._end = 0
+        self.copies = True
+
+    @property
+    def length(self) -> int:
+        """How many tokens turn 1 has."""
+        return self.keys.shape[-2]
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """The shared keys and values followed by the new ones."""
+        """The shared keys and values followed by the new ones; the new ones alone where nothing is copied."""
+        self._begin, self._end = self._end, self._end + len(key_states)
+        return self.followed_by(key_states, value_states) if self.copies else (key_states, value_states)
+
+    def rows_read(self) -> list[int]:
+        """For each slot of the last slice, the row that it reads."""
+        return [0] * (self._end - self._begin) if self._rows is None else self._rows[self._begin : self._end].tolist()
+
+    def followed_by(self, key_states: Tensor, value_states: Tensor) -> tuple[Tensor, Tensor]:
+        """A copy of what each slot of the last slice reads, followed by its own keys and values."""
         device = key_states.device
         keys, values = self.keys.to(device), self.values.to(device)
         if self._rows is not None:
-            rows = self._rows[self._begin : self._begin + len(key_states)].to(device)
-            self._begin += len(key_states)
+            rows = self._rows[self._begin : self._end].to(device)
             keys, values = keys[rows], values[rows]
         return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
 

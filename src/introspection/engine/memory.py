@@ -11,7 +11,7 @@ from introspection.model.language_model import LanguageModel
 TOKENS_PER_BATCH = 65536
 """How many tokens go through a model together where no accelerator's memory sets the limit."""
 
-SLICE, SLICE_ON_GPU = 2048, 32768
+SLICE, SLICE_ON_GPU = 1024, 32768
 
 
 def slice_tokens(on_gpu: bool) -> int:

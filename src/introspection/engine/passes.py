@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
+from introspection.engine.attention import shared_turn_1
 from introspection.engine.batches import Pass
 from introspection.engine.memory import slice_tokens
 from introspection.engine.tree import numbered
@@ -39,6 +40,8 @@ def read_pass(
     captured: dict[int, Tensor] = {}
     with ExitStack() as stack:
         stack.enter_context(_in_slices(model.blocks))
+        if planned.cached and cache is not None:
+            stack.enter_context(shared_turn_1(model, cache.layers))
         for edits in _edits(planned, directions, model.hidden_size):
             stack.enter_context(steered(model.blocks, edits))
         for depth in layers:

@@ -37,7 +37,7 @@ def prefill(model: LanguageModel, token_ids: tuple[int, ...], before: Prefill | 
         cache = GrowingCache(layers)
         new = token_ids[len(before.token_ids) :]
     model.backbone(input_ids=torch.tensor([new], device=model.device), past_key_values=cache, use_cache=True)
-    keys, values = _held(cache)
+    keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
     return Prefill(token_ids, tuple(k.cpu() for k in keys), tuple(v.cpu() for v in values))
 
 
@@ -63,9 +63,10 @@ def run_trials(
         *turn_1, rest = batch.passes
         if not turn_1:
             return read_pass(model, rest, directions, kept)
-        cache = Cache(layers=[CollectedLayer() for _ in model.blocks])
-        read_pass(model, turn_1[0], directions, [], cache)
-        return read_pass(model, rest, directions, kept, shared_cache(*_held(cache), turn_1[0].tree, rest.tree))
+        collected = [CollectedLayer() for _ in model.blocks]
+        read_pass(model, turn_1[0], directions, [], Cache(layers=collected))
+        keys, values = zip(*(layer.collected() for layer in collected), strict=True)
+        return read_pass(model, rest, directions, kept, shared_cache(keys, values, turn_1[0].tree, rest.tree))
 
     return _run(model, batches, read, layers, progress)
 
@@ -132,12 +133,6 @@ def _run(
             states[list(batch.rows)] = found
             bar.update(len(batch.rows))
     return states
-
-
-def _held(cache: Cache) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The keys and the values that a cache holds, block by block."""
-    keys, values = zip(*((layer.keys, layer.values) for layer in cache.layers), strict=True)
-    return keys, values
 
 
 def _check_finite(states: Tensor, rows: Sequence[Trial], layers: Sequence[int]) -> None:
