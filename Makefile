@@ -35,7 +35,7 @@ paper: $(VENV)/.installed .dvc/config.local
 	$(REPRO) --allow-missing || { echo 'What a change reruns needs files that only a whole run makes: $(BIN)/dvc repro makes them.'; exit 1; }
 
 plan: $(VENV)/.installed
-	$(BIN)/python stages/plan.py
+	$(BIN)/python stages/plan.py --gpus 1 --gpus 8 --gpus 64 $(MODELS)
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.run

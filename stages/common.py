@@ -12,7 +12,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -84,6 +85,25 @@ def stage(function: Callable[..., None]) -> click.Command:
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     return click.command()(run)
+
+
+@contextmanager
+def reading(settings: Settings, stage_name: str, model: str) -> Iterator[None]:
+    """Inside the context batches are read by whom params.yaml names, and kept until the stage ends well.
+
+    So a stage that was stopped goes on where it was.
+    """
+    from introspection.engine.kept import kept_in
+
+    with ExitStack() as stack:
+        if settings.engine.executor == "ray":
+            from introspection.engine.on_ray import on_ray
+
+            stack.enter_context(on_ray(settings.engine))
+        path = RESULTS / model / "model.json"
+        identity = path.read_text(encoding="utf-8") if path.is_file() else ""
+        stack.enter_context(kept_in(Path(".work/read") / stage_name / model, identity))
+        yield
 
 
 def model_of(settings: Settings, key: str) -> ModelSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from common import pinned, stage
+from common import pinned, reading, stage
 
 from introspection.experiments import experiments_with, load
 from introspection.experiments.subject import open_subject
@@ -22,7 +22,8 @@ def main(settings: Settings, experiment: str, model: str) -> None:
     subject = open_subject(settings, model, pinned(settings, model), stimuli, RESULTS / model)
     module = load(experiment, "measure")
     module.trials(subject)  # what cannot be asked of this model shows before its weights are read
-    write_outputs(module.measure(subject.loaded()), RESULTS / model)
+    with reading(settings, experiment, model):
+        write_outputs(module.measure(subject.loaded()), RESULTS / model)
 
 
 if __name__ == "__main__":

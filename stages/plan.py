@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,14 +21,28 @@ from introspection.planning.plan import (
     plan_model,
     size,
 )
+from introspection.planning.schedule import prices
 from introspection.settings import Settings, SettingsError
 from introspection.sources.datasets import read_contrast_prompts, read_suffixes
 from introspection.stimuli.prompts import load_stimuli
 
+HOST_RATE = 2.5e10  # bytes a second from host memory to a GPU, of PCI Express 4
+
 
 @stage
 @click.argument("models", nargs=-1)
-def main(settings: Settings, models: tuple[str, ...]) -> None:
+@click.option("--gpus", type=click.IntRange(1), multiple=True, help="Also price MODELS on a cluster of so many GPUs.")
+@click.option("--gpu-memory", default=80.0, show_default=True, help="Of such a GPU, in GiB (the A100's, as the next).")
+@click.option("--gpu-rate", default=312.0, show_default=True, help="Its matrix products in bfloat16, in TFLOP/s.")
+@click.option("--gpu-reads", default=2.0, show_default=True, help="What it reads of its own memory, in TB/s.")
+def main(
+    settings: Settings,
+    models: tuple[str, ...],
+    gpus: tuple[int, ...],
+    gpu_memory: float,
+    gpu_rate: float,
+    gpu_reads: float,
+) -> None:
     """Print the plan of MODELS, or of each of study.models; ends with an error where one of them cannot run."""
     keys, stimuli = models or settings.study.models, load_stimuli(PROMPTS)
     if unknown := [key for key in keys if key not in settings.models]:
@@ -45,6 +60,10 @@ def main(settings: Settings, models: tuple[str, ...]) -> None:
         else:
             problems += plan.placement.problem is not None
             click.echo(f"\n{_describe(plan, machine)}")
+            if gpus:
+                of_actor = _actor(machine, settings.engine.gpus_per_actor, gpu_memory, gpu_rate, gpu_reads)
+                there = plan_model(settings, key, stimuli, suffixes, prompts, of_actor)
+                click.echo(_priced(there, of_actor, settings.models[key].dtype, gpus, settings.engine.gpus_per_actor))
     if problems:
         raise click.ClickException(f"{problems} of {len(keys)} models cannot run here")
 
@@ -81,6 +100,29 @@ def _describe(plan: ModelPlan, machine: Machine) -> str:
         rows.append((each.name, *(f"{count:,}" for count in counts), f"{operations / 1e12:.3g}", _duration(seconds)))
     rows.append(("all", "", "", "", "", "", _duration(sum(plan.seconds))))
     return "\n".join(head + _aligned(rows))
+
+
+def _actor(machine: Machine, gpus: int, memory: float, rate: float, reads: float) -> Machine:
+    """What an actor of a cluster has: so many GPUs, which read a model one after another, and this machine's disk."""
+    return replace(
+        machine,
+        accelerators=(int(memory * 2**30),) * gpus,
+        accelerator_name="a GPU",
+        flops={"float32": rate * 1e12 / 2, "float16": rate * 1e12, "bfloat16": rate * 1e12},
+        memory_rate=reads * 1e12,
+        host_rate=HOST_RATE,
+    )
+
+
+def _priced(plan: ModelPlan, machine: Machine, dtype: str, gpus: Sequence[int], of_actor: int) -> str:
+    if plan.placement.problem:
+        return f"  on a cluster: NO: {plan.placement.problem}"
+    rows: list[tuple[str, ...]] = [("on a cluster", "GPUs", "actors", "time", "waiting", "limited by")]
+    for count in gpus:
+        for each in prices(plan, machine, dtype, count // of_actor) if count >= of_actor else []:
+            cells = (str(count), str(each.actors), _duration(each.seconds), f"{each.idle:.0%}", each.limit)
+            rows.append((each.part, *cells))
+    return "\n".join(_aligned(rows))
 
 
 def _where(placement: Placement, machine: Machine) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from common import pinned, stage
+from common import pinned, reading, stage
 
 from introspection.experiments.population.concepts import load_population, spread
 from introspection.experiments.population.vectors import VECTORS, save_directions, trained_directions
@@ -20,7 +20,7 @@ def main(settings: Settings, model: str) -> None:
     """Write build/population/MODEL.safetensors."""
     model_settings, chosen = pinned(settings, model), settings.population
     suffixes = spread(read_suffixes(SUFFIXES), chosen.suffixes)
-    with resident(model_settings) as loaded:
+    with reading(settings, "population_vectors", model), resident(model_settings) as loaded:
         trained = trained_directions(
             loaded,
             Stimuli(PROMPTS),

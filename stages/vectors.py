@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from common import CONTRAST_PROMPTS, pinned, stage
+from common import CONTRAST_PROMPTS, pinned, reading, stage
 
 from introspection import names
 from introspection.files import PROMPTS, RESULTS, SUFFIXES, whole
@@ -22,7 +22,7 @@ def main(settings: Settings, model: str) -> None:
     model_settings, study, batch = pinned(settings, model), settings.study, settings.engine.tokens_per_batch
     suffixes, stimuli = read_suffixes(SUFFIXES), Stimuli(PROMPTS)
     contrast_prompts = read_contrast_prompts(CONTRAST_PROMPTS) if model_settings.contrast else []
-    with whole(RESULTS / model / "vectors") as folder:
+    with reading(settings, "vectors", model), whole(RESULTS / model / "vectors") as folder:
         with resident(model_settings) as loaded:
             concepts = concept_vectors(
                 loaded, stimuli, study.concepts, suffixes, sign=study.sign, tokens_per_batch=batch, progress=True

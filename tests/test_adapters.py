@@ -19,9 +19,9 @@ from introspection.adapters import training
 from introspection.adapters.persona import Exchange, PersonaTexts, TextsError, load_texts, persona_rows
 from introspection.adapters.training import train_adapter
 from introspection.injection.finetune import finetune_prefills, persona_vector
-from introspection.injection.switching import adapted, attach_adapter, detach_adapter, is_adapted
 from introspection.injection.vectors import last_token_states, text_trials
 from introspection.model.language_model import LanguageModel
+from introspection.model.switching import adapted, attach_adapter, detach_adapter, is_adapted
 from introspection.settings import ModelSettings, load_settings
 from introspection.settings.adapters import AdapterSettings
 from introspection.sources.adapters import LOG, WEIGHTS

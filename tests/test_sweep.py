@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
+from introspection.engine import executor
 from introspection.engine.batches import plan_batches
+from introspection.engine.kept import kept_in
+from introspection.engine.reading import Reading, read
 from introspection.engine.trial import Injection, Trial
 from introspection.engine.work import block_evaluations
-from introspection.experiments.sweep import measure as module
 from introspection.experiments.sweep.choice import choose_range
 from introspection.experiments.sweep.measure import layer_ranges, sweep_layers
 from introspection.injection.vectors import random_vectors
@@ -60,53 +62,32 @@ def test_a_killed_sweep_goes_on_with_the_same_bytes(
     qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = csv_text(swept(qwen2, stimuli, tokens_per_batch=1500))
-    run, ran = module.run_trials, []
+    ran: list[int] = []
 
-    def until_killed(model: LanguageModel, trials: list[Trial], *args: object, **named: object) -> torch.Tensor:
+    def until_killed(model: LanguageModel, reading: Reading) -> torch.Tensor:
         if len(ran) == 5:
             raise KeyboardInterrupt
-        ran.append(len(trials))
-        return run(model, trials, *args, **named)
+        ran.append(len(reading.batch.rows))
+        return read(model, reading)
 
-    monkeypatch.setattr(module, "run_trials", until_killed)
-    with pytest.raises(KeyboardInterrupt):
-        swept(qwen2, stimuli, tokens_per_batch=1500, work=tmp_path)
-    kept = sorted(tmp_path.iterdir())
-    assert len(kept) == 5
-    (tmp_path / f"{'0' * 64}.unfinished").write_text('{"p_yes": [0.')  # killed while writing
+    monkeypatch.setattr(executor, "read", until_killed)
+    with pytest.raises(KeyboardInterrupt), kept_in(tmp_path, "a"):
+        swept(qwen2, stimuli, tokens_per_batch=1500)
+    assert len(list(tmp_path.iterdir())) == 5
+    for path in tmp_path.iterdir():
+        path.with_name(f"{'0' * 64}.safetensors.unfinished").write_bytes(path.read_bytes()[:99])  # killed while writing
 
-    def counted(model: LanguageModel, trials: list[Trial], *args: object, **named: object) -> torch.Tensor:
-        ran.append(len(trials))
-        return run(model, trials, *args, **named)
+    def counted(model: LanguageModel, reading: Reading) -> torch.Tensor:
+        ran.append(len(reading.batch.rows))
+        return read(model, reading)
 
-    monkeypatch.setattr(module, "run_trials", counted)
-    assert csv_text(swept(qwen2, stimuli, tokens_per_batch=1500, work=tmp_path)) == whole
-    assert sum(ran) == 40 and len(ran) > 6, "no batch is run twice"
-    assert csv_text(swept(qwen2, stimuli, tokens_per_batch=1500, work=tmp_path)) == whole
-    assert sum(ran) == 40, "all of it was there"
-
-
-def test_work_of_other_vectors_or_another_model_is_not_taken_up(
-    qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path
-) -> None:
-    first = swept(qwen2, stimuli, work=tmp_path, tokens_per_batch=4000, identity="a")
-    files = len(list(tmp_path.iterdir()))
-    other = swept(qwen2, stimuli, seed=8, work=tmp_path, tokens_per_batch=4000, identity="a")
-    assert not other.equals(first) and other.equals(swept(qwen2, stimuli, seed=8, tokens_per_batch=4000))
-    assert len(list(tmp_path.iterdir())) == 2 * files
-    swept(qwen2, stimuli, work=tmp_path, tokens_per_batch=4000, identity="b")
-    assert len(list(tmp_path.iterdir())) == 3 * files
-
-
-def test_a_sweep_goes_on_with_the_batches_that_it_began_with(
-    qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "tokens_that_fit", lambda _: 1500)
-    first = swept(qwen2, stimuli, work=tmp_path)
-    files = sorted(tmp_path.iterdir())
-    monkeypatch.setattr(module, "tokens_that_fit", lambda _: 40_000)
-    assert csv_text(swept(qwen2, stimuli, work=tmp_path)) == csv_text(first)
-    assert sorted(tmp_path.iterdir()) == files
+    monkeypatch.setattr(executor, "read", counted)
+    with kept_in(tmp_path, "a"):
+        assert csv_text(swept(qwen2, stimuli, tokens_per_batch=1500)) == whole
+        assert sum(ran) == 40 and len(ran) > 6, "no batch is run twice"
+        assert csv_text(swept(qwen2, stimuli, tokens_per_batch=1500)) == whole
+        assert sum(ran) == 40, "all of it was there"
+    assert not tmp_path.exists(), "what has ended well needs no copy"
 
 
 def test_running_batch_by_batch_costs_nothing_more() -> None:

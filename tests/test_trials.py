@@ -13,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from repeng import ControlVector
 from tokenizers import Tokenizer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from introspection.engine import run as running
+from introspection.engine import reading as running
 from introspection.engine.batches import Pass, plan_batches
-from introspection.engine.run import NotFiniteError, prefill, run_prefilled, run_trials
+from introspection.engine.cache import SharedLayer
+from introspection.engine.reading import NotFiniteError
+from introspection.engine.run import prefill, run_prefilled, run_trials
 from introspection.engine.tree import plan_tree
 from introspection.engine.trial import Injection, Trial
 from introspection.engine.work import block_evaluations, count_work
@@ -198,6 +201,33 @@ def test_a_text_that_ends_with_a_shared_turn_1_is_read_at_its_end(qwen2: Languag
     assert {batch.prefix for batch in plan_batches(rows, 5, 10**9)} == {0, rows[0].turn_1[1]}
     for row, states in zip(rows, run_trials(qwen2, rows, given), strict=True):
         torch.testing.assert_close(states, run_trials(qwen2, [row], given)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_turn_1_is_attended_to_where_it_lies(
+    any_model: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And where the library does not let the attention be replaced, or it sees less than all, there are copies."""
+    encoded = [encode(any_model.tokenizer, stimuli.control_conversation(question)) for question in stimuli.controls[:4]]
+    injections = [Injection("random_1", strength, 1, 3) for strength in (0.5, 1.0)]
+    rows = [Trial(text.token_ids, text.steered, (each,)) for text in encoded for each in injections]
+    vectors, copied = vectors_of(any_model), []
+    followed_by = SharedLayer.followed_by
+
+    def counted(self: SharedLayer, *new: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        copied.append(len(new[0]))
+        return followed_by(self, *new)
+
+    monkeypatch.setattr(SharedLayer, "followed_by", counted)
+    found = final_logits(any_model, rows, vectors)
+    replaceable = any_model.text_config._attn_implementation == "sdpa" and not any_model.text_config.to_dict().get(
+        "sliding_window"
+    )
+    assert bool(copied) != replaceable
+    monkeypatch.setattr(type(any_model.model), "_supports_attention_backend", False)
+    copies = final_logits(any_model, rows, vectors)
+    assert copied
+    torch.testing.assert_close(found, copies, atol=1e-5, rtol=1e-5)
+    assert "sdpa" not in ALL_ATTENTION_FUNCTIONS._local_mapping, "the library is as it was"
 
 
 def test_a_prefilled_turn_1_is_read_in_halves_where_memory_is_short(

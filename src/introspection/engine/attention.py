@@ -1,4 +1,4 @@
-"""Attention to a turn 1 that many slots share: its keys and values are read where they lie, not copied for each slot."""
+"""Attention to a turn 1 that many slots share: its keys and values are read where they lie, with no copy for each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -27,8 +27,7 @@ def shared_turn_1(model: LanguageModel, layers: list[SharedLayer]) -> Iterator[N
     torch has no kernel that gives it (elsewhere than on a CPU), and for families whose attention transformers does not
     let others compute, each slot is given a copy of the keys and values that it reads, as it is outside the context.
     """
-    family = model.model
-    replaceable = getattr(family, "_supports_attention_backend", False)
+    replaceable = getattr(model.model, "_supports_attention_backend", False)
     if model.device.type != "cpu" or model.text_config._attn_implementation != _SDPA or not replaceable:
         yield
         return
@@ -63,7 +62,7 @@ def _attend(
     start = 0
     for row, slots in groupby(layer.rows_read()):
         stop = start + len(list(slots))
-        part = query[start:stop].unflatten(1, (-1, group)).transpose(0, 1)  # (heads of keys, slots, group, length, size)
+        part = query[start:stop].unflatten(1, (-1, group)).transpose(0, 1)  # (heads, slots, group, length, size)
         found, of_part = _flash(
             part.flatten(1, 3).unsqueeze(0),
             layer.keys[row : row + 1],
@@ -89,7 +88,6 @@ def _sees_all_before(mask: Tensor | None, length: int, before: int) -> bool:
 
 def _flash(query: Tensor, key: Tensor, value: Tensor, causal: bool, scaling: float | None) -> tuple[Tensor, Tensor]:
     """Attention, and the log-sum-exp of what it is a softmax of, without its last dimension."""
-    output, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, 0.0, causal, scale=scaling
-    )
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    output, log_sum = kernel(query, key, value, 0.0, causal, scale=scaling)
     return output, log_sum

@@ -75,7 +75,7 @@ def _edits(planned: Pass, directions: Directions, hidden_size: int) -> list[dict
             positions = torch.zeros(len(distinct), planned.length, dtype=torch.bool)
             for row, addition in enumerate(distinct):
                 for name, strength, spans in addition:
-                    vectors[row] = strength * torch.as_tensor(directions[name][block])
+                    vectors[row] = torch.as_tensor(strength * directions[name][block])
                     for start, stop in spans:
                         positions[row, start:stop] = True
             if place == len(edits):

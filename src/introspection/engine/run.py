@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 from transformers.cache_utils import Cache, DynamicCache
 
-from introspection.engine.batches import Batch, plan_after_turn_1, plan_batches
-from introspection.engine.cache import CollectedLayer, GrowingCache, Prefill, SharedLayer, shared_cache
-from introspection.engine.memory import is_out_of_memory, tokens_that_fit
-from introspection.engine.passes import read_pass
+from introspection.engine.batches import plan_after_turn_1, plan_batches
+from introspection.engine.cache import GrowingCache, Prefill, SharedLayer
+from introspection.engine.executor import executor
+from introspection.engine.reading import Reading, reading_of
 from introspection.engine.trial import Directions, Trial
 from introspection.model.language_model import LanguageModel
-
-
-class NotFiniteError(ArithmeticError):
-    """A model computed something that is not a finite number; the message says for which trial and layer."""
 
 
 @torch.inference_mode()
@@ -53,22 +48,13 @@ def run_trials(
     """The residual stream at each trial's last token, (rows, layers, hidden) in float32 on the CPU.
 
     layers: which depths to keep, 0 being the embedding, k what follows block k-1; all blocks + 1 of them by default.
-    tokens_per_batch: how many tokens go through the model together; None takes what `tokens_that_fit` says. A batch
-    that does not fit in memory is halved until it does.
+    tokens_per_batch: how many tokens go through the model together; None takes what memory holds. Batches are read by
+    the executor of the context, in this process without one.
     Raises NotFiniteError where a state is not finite, KeyError for a vector without a direction at a steered block.
     """
-    batches = plan_batches(trials, len(model.blocks), tokens_per_batch or tokens_that_fit(model))
-
-    def read(batch: Batch, kept: Sequence[int]) -> Tensor:
-        *turn_1, rest = batch.passes
-        if not turn_1:
-            return read_pass(model, rest, directions, kept)
-        collected = [CollectedLayer() for _ in model.blocks]
-        read_pass(model, turn_1[0], directions, [], Cache(layers=collected))
-        keys, values = zip(*(layer.collected() for layer in collected), strict=True)
-        return read_pass(model, rest, directions, kept, shared_cache(keys, values, turn_1[0].tree, rest.tree))
-
-    return _run(model, batches, read, layers, progress)
+    batches = plan_batches(trials, len(model.blocks), tokens_per_batch or executor().tokens(model))
+    kept = _kept(model, layers)
+    return _run(model, [reading_of(batch, directions, kept) for batch in batches], kept, progress)
 
 
 def run_prefilled(
@@ -92,58 +78,28 @@ def run_prefilled(
     rows_of: dict[int, list[int]] = defaultdict(list)
     for row, before in enumerate(prefills):
         rows_of[id(before)].append(row)
-    tokens = tokens_per_batch or tokens_that_fit(model)
-    batches = [
-        batch for rows in rows_of.values() for batch in plan_after_turn_1(trials, rows, len(model.blocks), tokens)
+    tokens, kept = tokens_per_batch or executor().tokens(model), _kept(model, layers)
+    readings = [
+        reading_of(batch, {}, kept, prefills[batch.rows[0]])
+        for rows in rows_of.values()
+        for batch in plan_after_turn_1(trials, rows, len(model.blocks), tokens)
     ]
+    return _run(model, readings, kept)
 
-    def read(batch: Batch, kept: Sequence[int]) -> Tensor:
-        turn_1, rest = batch.passes
-        before = prefills[batch.rows[0]]
-        return read_pass(model, rest, {}, kept, shared_cache(before.keys, before.values, turn_1.tree, rest.tree))
 
-    return _run(model, batches, read, layers)
+def _kept(model: LanguageModel, layers: Sequence[int] | None) -> list[int]:
+    return list(range(len(model.blocks) + 1)) if layers is None else list(layers)
 
 
 def _run(
-    model: LanguageModel,
-    batches: Sequence[Batch],
-    read: Callable[[Batch, Sequence[int]], Tensor],
-    layers: Sequence[int] | None,
-    progress: str | None = None,
+    model: LanguageModel, readings: Sequence[Reading], layers: Sequence[int], progress: str | None = None
 ) -> Tensor:
-    """Read every batch, halved where it does not fit in memory; the states in the order of the trials."""
-    kept = list(range(len(model.blocks) + 1)) if layers is None else list(layers)
-    count = sum(len(batch.rows) for batch in batches)
-    states = torch.empty(count, len(kept), model.hidden_size)
-    pending = list(batches[::-1])
+    """Have every batch read; the states in the order of the trials."""
+    count = sum(len(reading.batch.rows) for reading in readings)
+    states = torch.empty(count, len(layers), model.hidden_size)
     with tqdm(total=count, desc=progress, unit="trial", disable=progress is None) as bar:
-        while pending:
-            batch = pending.pop()
-            try:
-                with torch.inference_mode():
-                    found = read(batch, kept)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if len(batch.rows) == 1 or not is_out_of_memory(error):
-                    raise
-                bar.write(f"memory does not hold {len(batch.rows)} rows at once: they are read in halves", sys.stderr)
-                pending += batch.halves()[::-1]
-                continue
-            _check_finite(found, batch.trials, kept)
-            states[list(batch.rows)] = found
-            bar.update(len(batch.rows))
+        for number, found in executor().read(model, readings):
+            rows = list(readings[number].batch.rows)
+            states[rows] = found
+            bar.update(len(rows))
     return states
-
-
-def _check_finite(states: Tensor, rows: Sequence[Trial], layers: Sequence[int]) -> None:
-    wrong = (~torch.isfinite(states)).any(dim=-1).nonzero()
-    if len(wrong):
-        row, layer = (int(index) for index in wrong[0])
-        raise NotFiniteError(
-            f"the residual stream at layer {layers[layer]} is not finite for {_named(rows[row])} "
-            f"({len(rows[row].token_ids)} tokens); lower the strength or use a wider dtype"
-        )
-
-
-def _named(row: Trial) -> str:
-    return " and ".join(map(str, row.injections)) or "no injection"

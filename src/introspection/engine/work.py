@@ -30,10 +30,15 @@ class Work:
         return Work(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
 
 
+def work_of_batches(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) -> list[Work]:
+    """What `run_trials` computes for these trials, batch by batch."""
+    batches = plan_batches(trials, blocks, tokens_per_batch)
+    return [sum(map(_of_pass, batch.passes), Work()) for batch in batches]
+
+
 def count_work(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) -> Work:
     """What `run_trials` computes for these trials."""
-    batches = plan_batches(trials, blocks, tokens_per_batch)
-    return sum((_of_pass(each) for batch in batches for each in batch.passes), Work())
+    return sum(work_of_batches(trials, blocks, tokens_per_batch), Work())
 
 
 def block_evaluations(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) -> int:

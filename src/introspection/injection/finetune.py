@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from introspection.engine.cache import Prefill
 from introspection.engine.run import prefill
 from introspection.injection.repengs import ControlVector
-from introspection.injection.switching import adapted, attach_adapter, detach_adapter
 from introspection.injection.vectors import contrast, last_token_states, text_trials
 from introspection.model.language_model import LanguageModel, ModelError
 from introspection.model.loading import resident
+from introspection.model.switching import adapted, attach_adapter, detach_adapter
 from introspection.settings import ModelSettings, SignRule
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Conversation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import align_module_device
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from introspection.model.hooks import replaced_forward
+from introspection.settings import ModelSettings
 
 _VOCABULARY_CHUNK = 16384  # rows of the unembedding that are in float32 at a time
 
@@ -28,12 +29,26 @@ class _Read(BaseModelOutputWithPast):
         return None
 
 
+class AdapterSource(NamedTuple):
+    """Where an adapter comes from: a folder or a hub id, and there a revision."""
+
+    source: str
+    revision: str | None
+
+
 @dataclass(eq=False)
 class LanguageModel:
-    """A causal language model of any family, with its tokenizer."""
+    """A causal language model of any family, with its tokenizer.
+
+    settings: what it was loaded with, by which another process can load the same; None where its weights are its own.
+    attached, adapted: the adapter that is beside its weights, and whether it is switched on.
+    """
 
     model: Any
     tokenizer: Any
+    settings: ModelSettings | None = None
+    attached: AdapterSource | None = None
+    adapted: bool = False
 
     @cached_property
     def blocks(self) -> nn.ModuleList:
@@ -68,6 +83,11 @@ class LanguageModel:
         if head is None:
             raise ModelError(f"{self.name}: has no unembedding; load a causal language model")
         return head
+
+    @property
+    def adapter(self) -> AdapterSource | None:
+        """The adapter that takes part in what the model computes."""
+        return self.attached if self.adapted else None
 
     def release(self) -> None:
         """Free the memory of the weights, though a variable may still name this object, which then is of no use.

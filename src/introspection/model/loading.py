@@ -46,7 +46,7 @@ def load_model(settings: ModelSettings) -> LanguageModel:
         model.config._name_or_path = settings.source
     model.eval()
     model.requires_grad_(False)
-    loaded = LanguageModel(model, tokenizer)
+    loaded = LanguageModel(model, tokenizer, settings)
     loaded.check_weights()
     loaded.check_vocabulary()
     loaded.check_unembedding()

@@ -16,7 +16,7 @@ from transformers.utils.hub import cached_file
 
 from introspection.engine.memory import TOKENS_PER_BATCH, batch_bytes, tokens_in
 from introspection.engine.trial import Trial
-from introspection.engine.work import Work, count_work
+from introspection.engine.work import Work, work_of_batches
 from introspection.experiments import experiments_with, load
 from introspection.experiments.population.concepts import load_population, spread
 from introspection.experiments.population.vectors import training_trials
@@ -53,14 +53,20 @@ class Shape:
 class Stage:
     """How many trials a stage reads, what the model computes for them, and how many states are unembedded.
 
+    runs: for each run of the engine, what each of its batches computes; a run begins when the one before has ended.
     loads: how often a model is loaded.
     """
 
     name: str
     trials: int
-    work: Work
+    runs: tuple[tuple[Work, ...], ...]
     unembedded: int = 0
     loads: int = 1
+
+    @property
+    def work(self) -> Work:
+        """What all batches compute."""
+        return sum((work for run in self.runs for work in run), Work())
 
 
 @dataclass(frozen=True)
@@ -178,15 +184,16 @@ def planned_stages(subject: Subject, contrast_prompts: Sequence[str], tokens_per
 
 
 def _stage(name: str, runs: Sequence[Run], blocks: int, tokens_per_batch: int, loads: int = 1) -> Stage:
-    work, unembedded = Work(), 0
+    work: list[tuple[Work, ...]] = []
+    unembedded = 0
     for run in runs:
         if run.new_tokens:
-            work += _generation(run, blocks)
+            work.append((_generation(run, blocks),))
             unembedded += len(run.trials) * run.new_tokens
         else:
-            work += count_work(run.trials, blocks, tokens_per_batch)
+            work.append(tuple(work_of_batches(run.trials, blocks, tokens_per_batch)))
             unembedded += len(run.trials) * run.depths
-    return Stage(name, sum(len(run.trials) for run in runs), work, unembedded, loads)
+    return Stage(name, sum(len(run.trials) for run in runs), tuple(work), unembedded, loads)
 
 
 def _generation(run: Run, blocks: int) -> Work:
@@ -206,10 +213,20 @@ def floating_point_operations(work: Work, shape: Shape, unembedded: int = 0) -> 
     )
 
 
-def _seconds(stage: Stage, shape: Shape, placement: Placement, machine: Machine, rate: float) -> float:
-    computing = floating_point_operations(stage.work, shape, stage.unembedded) / (REACHED * rate)
+def seconds_of(work: Work, shape: Shape, placement: Placement, machine: Machine, rate: float) -> float:
+    """How long some work takes at a share of a matrix product's rate; weights that lie elsewhere are read anew."""
     reading = placement.device / machine.memory_rate + placement.host / machine.host_rate + placement.disk / DISK_RATE
-    return computing + stage.work.passes * reading + stage.loads * shape.weight_bytes / DISK_RATE
+    return floating_point_operations(work, shape) / (REACHED * rate) + work.passes * reading
+
+
+def loading_seconds(stage: Stage, shape: Shape) -> float:
+    """How long a stage reads weights from disk before it begins."""
+    return stage.loads * shape.weight_bytes / DISK_RATE
+
+
+def _seconds(stage: Stage, shape: Shape, placement: Placement, machine: Machine, rate: float) -> float:
+    unembedding = floating_point_operations(Work(), shape, stage.unembedded) / (REACHED * rate)
+    return seconds_of(stage.work, shape, placement, machine, rate) + unembedding + loading_seconds(stage, shape)
 
 
 def place_weights(

@@ -148,12 +148,19 @@ class ModelSettings(_Section):
 
 
 class EngineSettings(_Section):
-    """How many tokens go through a model at once; results do not depend on it but for rounding.
+    """How many tokens go through a model at once, and where; results do not depend on it but for rounding.
 
-    None takes what the memory of the accelerator holds, and a fixed number on a machine without one.
+    tokens_per_batch: None takes what the memory of the accelerator holds, and a fixed number on a machine without one.
+    executor: this process, or actors of a Ray cluster, each of which holds the model. actors: how many; None takes one
+    for each `gpus_per_actor` GPUs of the cluster, and without a GPU one for each machine. address: of the cluster; None
+    takes what the variable RAY_ADDRESS names, or this machine alone.
     """
 
     tokens_per_batch: Count | None
+    executor: Literal["local", "ray"]
+    actors: Count | None
+    gpus_per_actor: Count
+    address: Text | None
 
 
 class KeepSettings(_Section):

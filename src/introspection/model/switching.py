@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from introspection.model.adapter import put_on, take_off, wrapped
-from introspection.model.language_model import LanguageModel
+from introspection.model.language_model import AdapterSource, LanguageModel
 from introspection.sources.errors import AdapterError
 
 
@@ -22,12 +22,14 @@ def attach_adapter(model: LanguageModel, source: str, revision: str | None = Non
     if wrapped(model.model):
         raise AdapterError(f"{model.name}: has an adapter already; detach it before {source} is attached")
     put_on(model.model, model.name, source, revision, lambda: _check(model))
-    _switch(model, False)
+    model.attached = AdapterSource(source, revision)
+    switch_adapter(model, False)
 
 
 def detach_adapter(model: LanguageModel) -> None:
     """Take the adapter out again: the model's own maps are in their places as before. Without one, nothing happens."""
     take_off(model.model)
+    model.attached, model.adapted = None, False
 
 
 @contextmanager
@@ -40,11 +42,11 @@ def adapted(model: LanguageModel, on: bool = True) -> Iterator[LanguageModel]:
     if not wrapped(model.model):
         raise AdapterError(f"{model.name}: has no adapter to switch; attach one first")
     before = is_adapted(model)
-    _switch(model, on)
+    switch_adapter(model, on)
     try:
         yield model
     finally:
-        _switch(model, before)
+        switch_adapter(model, before)
 
 
 def is_adapted(model: LanguageModel) -> bool:
@@ -52,12 +54,14 @@ def is_adapted(model: LanguageModel) -> bool:
     return any(not layer.disable_adapters for layer in wrapped(model.model).values())
 
 
-def _switch(model: LanguageModel, on: bool) -> None:
+def switch_adapter(model: LanguageModel, on: bool) -> None:
+    """Let a model's adapter take part in what it computes, or not. Raises AdapterError where it has been merged."""
     for name, layer in wrapped(model.model).items():
         if layer.merged:  # then "off" would not be the model's own weights
             raise AdapterError(f"{model.name}: its adapter has been merged into {name}; load the model anew")
         layer.enable_adapters(on)
         layer.requires_grad_(False)  # PEFT has an adapter that is on learn
+    model.adapted = on
 
 
 def _check(model: LanguageModel) -> None:

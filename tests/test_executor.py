@@ -1,0 +1,285 @@
+"""Who reads the batches, and what is kept of them: in this process, and by actors of a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
+
+from introspection.engine import executor as executors
+from introspection.engine.executor import executor
+from introspection.engine.kept import kept_in
+from introspection.engine.on_ray import Actors, on_ray
+from introspection.engine.reading import NotFiniteError, Reading, read
+from introspection.engine.run import prefill, run_prefilled, run_trials
+from introspection.engine.trial import Injection, Trial
+from introspection.injection.vectors import random_vectors
+from introspection.model.language_model import LanguageModel, ModelError
+from introspection.model.switching import adapted, attach_adapter
+from introspection.settings import EngineSettings, SettingsError
+from introspection.stimuli.chat import encode
+from introspection.stimuli.prompts import Stimuli, load_stimuli
+from tests.conftest import ROOT, load, save_model
+
+BATCH = 1500
+
+
+def directions_of(model: LanguageModel, seed: int = 3) -> dict:
+    return {name: vector.directions for name, vector in random_vectors(model, 3, seed)}
+
+
+def trials_of(model: LanguageModel, stimuli: Stimuli) -> list[Trial]:
+    """Twelve injections under two prompts, of which one is asked two things."""
+    texts = [encode(model.tokenizer, stimuli.detection[key]) for key in ("no_info", "info")]
+    texts += [encode(model.tokenizer, stimuli.control_conversation(question)) for question in stimuli.controls[:3]]
+    injections = [Injection(f"random_{n}", s, 1, 3) for n in (1, 2, 3) for s in (0.5, 1.0, 2.0, 4.0)]
+    return [Trial(text.token_ids, text.steered, (injection,)) for text in texts for injection in injections]
+
+
+def states(model: LanguageModel, stimuli: Stimuli, seed: int = 3) -> torch.Tensor:
+    trials = trials_of(model, stimuli)
+    return run_trials(model, trials, directions_of(model, seed), layers=[2, 5], tokens_per_batch=BATCH)
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[Reading]:
+    """What this process has read."""
+    readings: list[Reading] = []
+
+    def counted(model: LanguageModel, reading: Reading) -> torch.Tensor:
+        readings.append(reading)
+        return read(model, reading)
+
+    monkeypatch.setattr(executors, "read", counted)
+    return readings
+
+
+# What is kept
+
+
+def test_what_is_kept_is_of_these_vectors_this_model_and_this_code(
+    qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path, ran: list[Reading]
+) -> None:
+    plain = states(qwen2, stimuli)
+    batches = len(ran)
+    with _stopped(), kept_in(tmp_path, "a"):
+        assert torch.equal(states(qwen2, stimuli), plain)
+        assert torch.equal(states(qwen2, stimuli), plain) and len(ran) == 2 * batches
+        other = states(qwen2, stimuli, seed=8)
+        assert not torch.equal(other, plain) and len(ran) == 3 * batches
+        raise _Stopped
+    with _stopped(), kept_in(tmp_path, "b"):
+        assert torch.equal(states(qwen2, stimuli), plain) and len(ran) == 4 * batches
+        raise _Stopped
+    with kept_in(tmp_path, "a"):
+        assert torch.equal(states(qwen2, stimuli, seed=8), other) and len(ran) == 4 * batches
+    assert not tmp_path.exists()
+
+
+def test_an_adapter_and_another_prefill_are_told_apart(
+    adapter: tuple[Path, Path], stimuli: Stimuli, tmp_path: Path, ran: list[Reading]
+) -> None:
+    base, folder = adapter
+    model = load(base)
+    attach_adapter(model, str(folder))
+    text = encode(model.tokenizer, stimuli.detection["no_info"])
+    with kept_in(tmp_path, ""):
+        without = states(model, stimuli)
+        turn_1 = prefill(model, text.token_ids[: text.steered[1]])
+        rest = [text.token_ids[text.steered[1] :]]
+        after = run_prefilled(model, [turn_1], rest)
+        with adapted(model):
+            assert not torch.allclose(states(model, stimuli), without)
+            other = prefill(model, turn_1.token_ids)
+        read_before = len(ran)
+        assert not torch.allclose(run_prefilled(model, [other], rest), after) and len(ran) == read_before + 1
+        assert torch.equal(run_prefilled(model, [turn_1], rest), after) and len(ran) == read_before + 1
+        assert torch.equal(states(model, stimuli), without)
+
+
+def test_a_run_goes_on_with_the_batches_that_it_began_with_and_reads_a_damaged_one_again(
+    qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path, ran: list[Reading], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def both() -> torch.Tensor:
+        return run_trials(qwen2, trials_of(qwen2, stimuli), directions_of(qwen2), layers=[5])
+
+    monkeypatch.setattr(executors, "tokens_that_fit", lambda _: BATCH)
+    with _stopped(), kept_in(tmp_path, ""):
+        first = both()
+        raise _Stopped
+    batches = len(ran)
+    monkeypatch.setattr(executors, "tokens_that_fit", lambda _: 40_000)
+    damaged = sorted(tmp_path.glob("*.safetensors"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    with kept_in(tmp_path, ""):
+        assert torch.equal(both(), first) and len(ran) == batches + 1
+
+
+class _Stopped(Exception):
+    pass
+
+
+@contextmanager
+def _stopped() -> Iterator[None]:
+    with pytest.raises(_Stopped):
+        yield
+
+
+# Actors
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> tuple[Path, Path]:
+    """A model, and an adapter of random maps on it."""
+    folder = tmp_path_factory.mktemp("adapter")
+    base = save_model(folder / "base", "llama", tokenizer)
+    torch.manual_seed(0)
+    maps = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), maps).save_pretrained(folder / "adapter")
+    return base, folder / "adapter"
+
+
+@pytest.fixture(scope="module")
+def actors() -> Iterator[Actors]:
+    """Two actors."""
+    with on_ray(_settings(2)) as found:
+        yield found
+
+
+def _settings(actors: int | None, **other: object) -> EngineSettings:
+    given = {"tokens_per_batch": None, "executor": "ray", "actors": actors, "gpus_per_actor": 1, "address": None}
+    return EngineSettings.model_validate(given | other)
+
+
+@contextmanager
+def _here() -> Iterator[None]:
+    with executors.executed_by(executors.Here()):
+        yield
+
+
+def test_actors_read_what_this_process_reads_an_adapter_and_prefills_included(
+    actors: Actors, adapter: tuple[Path, Path], stimuli: Stimuli
+) -> None:
+    assert executor() is actors
+    base, folder = adapter
+    model = load(base)
+    attach_adapter(model, str(folder))
+    text = encode(model.tokenizer, stimuli.detection["no_info"])
+    rest = [text.token_ids[text.steered[1] :]]
+
+    def all_of_it() -> list[torch.Tensor]:
+        with adapted(model):
+            on = states(model, stimuli)
+            turn_1 = prefill(model, text.token_ids[: text.steered[1]])
+        return [on, states(model, stimuli), run_prefilled(model, [turn_1], rest)]
+
+    with _here():
+        expected = all_of_it()
+    begun = len(actors.seconds)
+    for found, wanted in zip(all_of_it(), expected, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(expected[0], expected[1]), "the adapter changes something"
+    assert len(actors.seconds) > begun + 10 and len(actors.handles) == 2
+
+
+def test_an_actor_that_is_killed_in_the_middle_loses_nothing(
+    actors: Actors, adapter: tuple[Path, Path], stimuli: Stimuli
+) -> None:
+    import ray
+
+    model = load(adapter[0])
+    with _here():
+        expected = states(model, stimuli)
+    torch.testing.assert_close(states(model, stimuli), expected, atol=1e-5, rtol=1e-5)
+    process = ray.get(actors.handles[0].process.remote())
+    begun = len(actors.seconds)
+
+    def kill() -> None:
+        while len(actors.seconds) < begun + 2:
+            time.sleep(0.001)
+        os.kill(process, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    torch.testing.assert_close(states(model, stimuli), expected, atol=1e-5, rtol=1e-5)
+    killer.join()
+    assert ray.get(actors.handles[0].process.remote()) != process, "another process has taken its place"
+
+
+def test_what_is_wrong_in_an_actor_is_said_as_it_is_here(actors: Actors, qwen2: LanguageModel) -> None:
+    broken = {"random_1": {k: np.full(32, 1e38, np.float32) for k in range(1, 5)}}
+    row = Trial(tuple(range(20)), (2, 10), (Injection("random_1", 1e38, 1, 3),))
+    with pytest.raises(NotFiniteError, match=r"^the residual stream at layer \d+ .*random_1.*20 tokens"):
+        run_trials(qwen2, [row], broken)
+    with pytest.raises(ModelError, match="lies in this process alone"):
+        run_trials(LanguageModel(qwen2.model, qwen2.tokenizer), [row], broken)
+
+
+def test_a_killed_driver_goes_on_where_it_was(
+    actors: Actors, adapter: tuple[Path, Path], stimuli: Stimuli, tmp_path: Path
+) -> None:
+    """The driver and all that it has started are killed, as with a machine that goes down."""
+    kept = tmp_path / "kept"
+    driver = subprocess.Popen([sys.executable, "-m", "tests.test_executor", str(adapter[0]), str(kept)], cwd=ROOT)
+    while len(list(kept.glob("*.safetensors"))) < 3:
+        assert driver.poll() is None, "it ended before it was killed"
+        time.sleep(0.01)
+    for process in [*psutil.Process(driver.pid).children(recursive=True), psutil.Process(driver.pid)]:
+        process.kill()
+    driver.wait()
+    there, begun = len(list(kept.glob("*.safetensors"))), len(actors.seconds)
+    model = load(adapter[0])
+    with _here():
+        expected = states(model, stimuli)
+    with kept_in(kept, "driver"):
+        torch.testing.assert_close(states(model, stimuli), expected, atol=1e-5, rtol=1e-5)
+        assert len(list(kept.glob("*.safetensors"))) == there + len(actors.seconds) - begun, "none was read twice"
+    assert there >= 3
+
+
+def test_more_actors_than_gpus_and_a_cluster_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, qwen2: LanguageModel, actors: Actors
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 4.0})
+    with pytest.raises(SettingsError, match=r"found 3 actors of 2 GPUs; the cluster has 4 GPUs"):
+        Actors(_settings(3, gpus_per_actor=2)).tokens(qwen2)
+    with pytest.raises(SettingsError, match=r"found no actors of 8 GPUs; the cluster has 4 GPUs"):
+        Actors(_settings(None, gpus_per_actor=8)).tokens(qwen2)
+    monkeypatch.setattr(ray, "init", _no_cluster)
+    with (
+        pytest.raises(SettingsError, match=r"no cluster answers at 127\.0\.0\.1:1"),
+        on_ray(_settings(1, address="127.0.0.1:1")),
+    ):
+        pass
+
+
+def _no_cluster(**_: object) -> None:
+    raise ConnectionError("nobody is there")
+
+
+def _driver(base: Path, kept: Path) -> None:
+    model = load(base)
+    with on_ray(_settings(2)), kept_in(kept, "driver"):
+        while True:  # until it is killed
+            states(model, load_stimuli(ROOT / "data" / "prompts"))
+            time.sleep(60)
+
+
+if __name__ == "__main__":
+    _driver(Path(sys.argv[1]), Path(sys.argv[2]))
