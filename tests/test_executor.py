@@ -43,8 +43,8 @@ def directions_of(model: LanguageModel, seed: int = 3) -> dict:
 
 
 def trials_of(model: LanguageModel, stimuli: Stimuli) -> list[Trial]:
-    """Twelve injections under two prompts, of which one is asked two things."""
-    texts = [encode(model.tokenizer, stimuli.detection[key]) for key in ("no_info", "info")]
+    """Twelve injections, and four things asked under each."""
+    texts = [encode(model.tokenizer, stimuli.detection[key]) for key in ("no_info",)]
     texts += [encode(model.tokenizer, stimuli.control_conversation(question)) for question in stimuli.controls[:3]]
     injections = [Injection(f"random_{n}", s, 1, 3) for n in (1, 2, 3) for s in (0.5, 1.0, 2.0, 4.0)]
     return [Trial(text.token_ids, text.steered, (injection,)) for text in texts for injection in injections]

@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -28,7 +30,16 @@ from introspection.experiments.population.vectors import VECTORS, save_direction
 from introspection.experiments.subject import PlannedSubject
 from introspection.injection.vectors import concept_vectors, random_vectors
 from introspection.planning.machine import Machine, matrix_product_rate, measure_machine
-from introspection.planning.plan import Placement, floating_point_operations, place_weights, plan_model
+from introspection.planning.plan import (
+    ModelPlan,
+    Placement,
+    Stage,
+    floating_point_operations,
+    place_weights,
+    plan_model,
+    seconds_of,
+)
+from introspection.planning.schedule import makespan, prices
 from introspection.settings import ModelSettings, Settings, load_settings
 from introspection.sources.datasets import read_contrast_prompts, read_suffixes
 from introspection.stimuli.prompts import Stimuli
@@ -231,3 +242,47 @@ def test_the_command_prints_a_table_and_says_no(
     names = [line[0] for line in lines]
     first_words = [name.split("_")[0] for name in experiments_with("measure")]
     assert names[names.index("stage") :] == ["stage", "vectors", "vectors:", *first_words, "all"]
+
+
+# On several actors
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30), st.integers(1, 8))
+def test_a_schedule_is_what_idle_actors_make_of_it(seconds: list[float], actors: int) -> None:
+    """Played through, a moment at a time; and within Graham's bound of the best that any order could give."""
+    waiting, running, clock = list(reversed(seconds)), [], 0.0
+    while waiting or running:
+        while waiting and len(running) < actors:
+            running.append(clock + waiting.pop())
+        clock = min(running)
+        running.remove(clock)
+    found = makespan(seconds, actors)
+    assert found == pytest.approx(clock)
+    best = max(max(seconds), sum(seconds) / actors)
+    assert best <= found * (1 + 1e-9) and found <= (2 - 1 / actors) * best * (1 + 1e-9)
+
+
+def test_more_gpus_cost_less_until_something_else_limits(
+    tmp_path: Path, tokenizer: Tokenizer, stimuli: Stimuli
+) -> None:
+    settings = settings_of(save_model(tmp_path / "m", "qwen2", tokenizer))
+    gpu = replace(MACHINE, accelerators=(8 * 2**30,), accelerator_name="a GPU")
+    slow = replace(gpu, flops={"float32": 1e6})  # so slow that nothing but arithmetic counts
+    few = settings.model_copy(update={"engine": settings.engine.model_copy(update={"tokens_per_batch": BATCH})})
+    plan = plan_model(few, "tiny", stimuli, SUFFIXES, PROMPTS, slow)
+    one, eight, many = ({each.part: each for each in prices(plan, slow, "float32", n)} for n in (1, 8, 10_000))
+    assert set(one) == {"the study", "the population", "the sweep"}
+    alone = sum(sum(_seconds_of_batches(stage, plan, slow)) for stage in plan.stages)
+    assert sum(each.seconds - each.loading for each in one.values()) == pytest.approx(alone)
+    for part in one:
+        assert one[part].limit == "arithmetic" and one[part].idle == pytest.approx(0, abs=1e-9)
+        assert one[part].seconds / 8 <= eight[part].seconds <= one[part].seconds
+        assert many[part].limit == f"{many[part].batches} batches at the most: lower engine.tokens_per_batch"
+    fast = replace(gpu, flops={"float32": 1e30}, memory_rate=1e30, host_rate=1e30)
+    quick = plan_model(few, "tiny", stimuli, SUFFIXES, PROMPTS, fast)
+    assert {each.limit for each in prices(quick, fast, "float32", 2)} == {"weights read from disk"}
+
+
+def _seconds_of_batches(stage: Stage, plan: ModelPlan, machine: Machine) -> list[float]:
+    rate = machine.flops["float32"]
+    return [seconds_of(work, plan.shape, plan.placement, machine, rate) for run in stage.runs for work in run]

@@ -160,7 +160,10 @@ def on_ray(settings: EngineSettings) -> Iterator[Actors]:
         )
     import ray
 
-    address = settings.address or os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault(
+        "RAY_worker_niceness", "0"
+    )  # of a cluster that begins here: actors do what this process waits for
+    address = settings.address or os.environ.get("RAY_ADDRESS") or "local"
     try:
         ray.init(address=address, include_dashboard=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError) as error:
