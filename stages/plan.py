@@ -108,7 +108,7 @@ def _actor(machine: Machine, gpus: int, memory: float, rate: float, reads: float
         machine,
         accelerators=(int(memory * 2**30),) * gpus,
         accelerator_name="a GPU",
-        flops={"float32": rate * 1e12 / 2, "float16": rate * 1e12, "bfloat16": rate * 1e12},
+        flops={"float32": rate * 1e12 / 16, "float16": rate * 1e12, "bfloat16": rate * 1e12},  # torch leaves TF32 off
         memory_rate=reads * 1e12,
         host_rate=HOST_RATE,
     )
