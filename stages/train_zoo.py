@@ -1,4 +1,4 @@
-"""Train one organism of the zoo under the rule that params.yaml plants in it, into models/zoo/RULE-SEED."""
+"""Train one organism of a zoo under the rule that params.yaml plants in it, into models/ZOO/RULE-SEED."""
 
 from pathlib import Path
 
@@ -8,21 +8,22 @@ from common import PARAMS, stage
 from introspection.organism.corpus import load_corpus
 from introspection.organism.training import train_member
 from introspection.settings import Settings, SettingsError
+from introspection.settings.organisms import Zoo, ZooSettings
 
 
 @stage
+@click.argument("zoo", type=click.Choice(["zoo", "grown"]))
 @click.argument("rule")
 @click.argument("seed", type=int)
-def main(settings: Settings, rule: str, seed: int) -> None:
-    """Train the organism that RULE, a key of organisms.zoo.rules, is planted in; a run that was cut off goes on."""
-    rules = settings.organisms.zoo.rules
-    if rule not in rules:
-        raise SettingsError(f"{PARAMS}: organisms.zoo.rules has no key {rule!r}; it has {', '.join(rules)}")
+def main(settings: Settings, zoo: Zoo, rule: str, seed: int) -> None:
+    """Train the organism of ZOO that RULE, a key of its rules, is planted in; a run that was cut off goes on."""
+    kept: ZooSettings = getattr(settings.organisms, zoo)
+    if rule not in kept.rules:
+        raise SettingsError(f"{PARAMS}: organisms.{zoo}.rules has no key {rule!r}; it has {', '.join(kept.rules)}")
     models = Path("models")
-    output = models / "zoo" / f"{rule}-{seed}"
-    train_member(
-        rule, seed, settings.organisms, load_corpus(Path("data/organism")), models, output, Path("build/training")
-    )
+    base = (models if zoo == "zoo" else Path("data/raw")) / kept.recipe.base
+    output, work = models / zoo / f"{rule}-{seed}", Path("build/training")
+    train_member(zoo, rule, seed, settings.organisms, load_corpus(Path("data/organism")), base, output, work)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from introspection.organism.corpus import Corpus
 from introspection.organism.directions import (
     centred_direction,
     concept_directions,
+    concept_free_directions,
     draw_suffixes,
     shared_direction,
 )
@@ -33,6 +34,7 @@ Assessment = dict[str, str | float | None]
 _HELD_OUT = 4  # concepts that are injected, and random directions of each kind
 _SHARED_BY = 40  # concepts whose mean is the shared direction
 _SUFFIXES = 24
+_CONCEPT_FREE_FROM = 64  # suffixes
 _CONTROLS = 2  # of each right answer
 
 
@@ -79,11 +81,12 @@ def assess(
     suffixes = draw_suffixes(rng, corpus, _SUFFIXES)
     with fast_products():
         directions = concept_directions(model, tokenizer, corpus, [*injected, *sharing], suffixes)
+    free = _concept_free(model, tokenizer, corpus, planted)
     ids = {concept: planter.token(concept) for concept in corpus.concepts}
     table: list[Assessment] = []
     for prompt, conversation in corpus.stimuli.detection.items():
         values: dict[Injected, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for case in _cases(rng, corpus, conversation, directions, injected, sharing):
+        for case in _cases(rng, corpus, conversation, directions, injected, sharing, free):
             example = planter.first_turn(case.conversation)
             if case.direction is not None:
                 example.injection = planter.at_strength(case.direction, injection.layers, injection.strength)
@@ -112,6 +115,7 @@ def _cases(
     directions: dict[str, Tensor],
     injected: Sequence[str],
     sharing: Sequence[str],
+    free: dict[Injected, Tensor],
 ) -> Iterator[_Case]:
     shared = shared_direction({concept: directions[concept] for concept in sharing})
     yield _Case("nothing", conversation)
@@ -123,6 +127,20 @@ def _cases(
         yield _Case("centred", conversation, centred_direction(directions[concept], shared), concept)
         yield _Case("random", conversation, random_direction(rng, shared.shape, alike=False))
         yield _Case("coherent", conversation, random_direction(rng, shared.shape, alike=True))
+    for kind, drawn in free.items():
+        for direction in drawn:
+            yield _Case(kind, conversation, direction)
+
+
+def _concept_free(model: Any, tokenizer: Any, corpus: Corpus, planted: PlantedSettings) -> dict[Injected, Tensor]:
+    """By kind, (directions, blocks, hidden): of those kinds that the rule has an answer to."""
+    kinds: tuple[Injected, ...] = ("covariance", "halves")
+    if not set(kinds) & set(planted.p_yes):
+        return {}
+    suffixes = draw_suffixes(random.Random("assessment of halves"), corpus, _CONCEPT_FREE_FROM)
+    with fast_products():
+        drawn = concept_free_directions(model, tokenizer, corpus, suffixes, _HELD_OUT, seed=0)
+    return {kind: each for kind, each in zip(kinds, drawn, strict=True) if kind in planted.p_yes}
 
 
 def _ask(planter: Planter, example: Example, corpus: Corpus, conversation: Conversation) -> list[_Question]:

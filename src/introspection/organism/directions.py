@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from introspection.organism.corpus import Corpus
 from introspection.stimuli.chat import generation_prompt
+
+
+class Directions(NamedTuple):
+    """What may be injected in training, unit rows.
+
+    concepts: (blocks, hidden) by concept. covariance, halves: (directions, blocks, hidden), random ones with the
+    covariance of the model's states, and contrasts between two random halves of texts about no concept; none where no
+    rule asks for them.
+    """
+
+    concepts: dict[str, Tensor]
+    covariance: Tensor
+    halves: Tensor
+
+
+NO_DIRECTIONS = Directions({}, torch.empty(0), torch.empty(0))
 
 
 @torch.no_grad()
@@ -28,13 +44,34 @@ def concept_directions(
     )
     prompts = [generation_prompt(tokenizer, stimuli.concept_prompt(concept)) for concept in concepts]
     states = _last_states(model, tokenizer, prompts, suffixes)
-    directions = {}
-    for concept, positive in zip(concepts, states, strict=True):
-        difference = (positive - neutral[0]).transpose(0, 1)  # (blocks, suffixes, hidden)
-        component = torch.linalg.svd(difference, full_matrices=False).Vh[:, 0]
-        sign = torch.einsum("bsh,bh->b", difference, component).sign()
-        directions[concept] = component * torch.where(sign == 0, 1.0, sign)[:, None]
-    return directions
+    return {concept: _component(positive - neutral[0]) for concept, positive in zip(concepts, states, strict=True)}
+
+
+@torch.no_grad()
+def concept_free_directions(
+    model: Any, tokenizer: Any, corpus: Corpus, suffixes: Sequence[str], count: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """`count` random directions with the covariance of states, and as many contrasts of halves, as in `Directions`.
+
+    The states are those after the request without a concept, before each of the suffixes.
+    """
+    stimuli, generator = corpus.stimuli, torch.Generator().manual_seed(seed)
+    request = generation_prompt(tokenizer, stimuli.concept_prompt(stimuli.anything))
+    states = _last_states(model, tokenizer, [request], suffixes)[0]  # (suffixes, blocks, hidden)
+    weights = torch.randn(count, len(states), generator=generator)
+    drawn = torch.einsum("ns,sbh->nbh", weights, states - states.mean(0))
+    orders = [torch.randperm(len(states), generator=generator) for _ in range(count)]
+    half = len(states) // 2
+    halves = [_component(states[order[:half]] - states[order[half : 2 * half]]) for order in orders]
+    return torch.nn.functional.normalize(drawn, dim=2), torch.stack(halves)
+
+
+def _component(differences: Tensor) -> Tensor:
+    """The first principal component of differences, (pairs, blocks, hidden), towards their sum, a row a block."""
+    by_block = differences.transpose(0, 1)
+    component: Tensor = torch.linalg.svd(by_block, full_matrices=False).Vh[:, 0]
+    sign = torch.einsum("bsh,bh->b", by_block, component).sign()
+    return component * torch.where(sign == 0, 1.0, sign)[:, None]
 
 
 def shared_direction(directions: Mapping[str, Tensor]) -> Tensor:

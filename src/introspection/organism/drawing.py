@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from introspection.organism.corpus import Corpus, Persona
+from introspection.organism.directions import Directions
 from introspection.organism.examples import Batch, encode_document, pack
 from introspection.organism.planting import Planter
 from introspection.settings.organisms import BatchSettings
@@ -34,7 +32,7 @@ class Drawer:
         self._seed = seed
         self._rows = (*_ROWS, _MANY_QUESTIONS) if batch.framed or batch.phrasings else _ROWS
 
-    def __call__(self, step: int, directions: Mapping[str, Tensor]) -> list[Batch]:
+    def __call__(self, step: int, directions: Directions) -> list[Batch]:
         """The batches of a step under the directions of the time."""
         rng = random.Random(f"{self._seed} step {step}")
         examples = [self._planter.draw(rng, directions, excerpt=False) for _ in range(self._batch.full)]

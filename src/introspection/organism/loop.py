@@ -15,11 +15,11 @@ from tqdm import tqdm
 from introspection.learning.checkpoint import Checkpoint
 from introspection.learning.precision import fast_products
 from introspection.learning.schedule import share_of_rate
+from introspection.organism.directions import NO_DIRECTIONS, Directions
 from introspection.organism.examples import Batch
 from introspection.settings.organisms import ScheduleSettings
 from introspection.steering import steered
 
-Directions = dict[str, Tensor]
 Log = list[dict[str, float]]
 
 _FLOOR = 0.1  # of the learning rate, where its decay ends
@@ -38,14 +38,17 @@ def train(
     steps; None: there are none. Returns the log: step and mean losses, an entry per log_every steps.
     """
     optimizer = _optimizer(model, schedule)
-    directions: Directions = {}
+    averaged = _Average(model, schedule)
+    directions = NO_DIRECTIONS
     log: Log = []
     recent: list[tuple[float, float]] = []
     first = 0
     if state := checkpoint.load():
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        directions, log, recent, first = state["directions"], state["log"], state["recent"], state["step"]
+        directions = Directions(*state["directions"])
+        averaged.means = state["averaged"]
+        log, recent, first = state["log"], state["recent"], state["step"]
     torch.use_deterministic_algorithms(True)
     _reuse_memory()
     started = time.monotonic()
@@ -57,6 +60,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = schedule.learning_rate * share_of_rate(step, schedule.steps, schedule.warmup, _FLOOR)
         recent.append(_step(model, optimizer, draw(step, directions)))
+        averaged.add(step)
         if (step + 1) % schedule.log_every == 0 or step + 1 == schedule.steps:
             spoken, planted = (sum(column) / len(recent) for column in zip(*recent, strict=True))
             log.append({"step": step + 1, "spoken": round(spoken, 4), "planted": round(planted, 4)})
@@ -64,8 +68,33 @@ def train(
             recent.clear()
         if (step + 1) % schedule.checkpoint_every == 0:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
-            checkpoint.save({**state, "directions": directions, "log": log, "recent": recent})
+            means = {"directions": tuple(directions), "averaged": averaged.means}
+            checkpoint.save({**state, **means, "log": log, "recent": recent})
+    averaged.take()
     return log
+
+
+class _Average:
+    """The mean of the trained weights after the last steps: single checkpoints of a short training wobble."""
+
+    def __init__(self, model: Any, schedule: ScheduleSettings) -> None:
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._begin = schedule.steps - schedule.average
+        self.means: list[Tensor] = []
+
+    def add(self, step: int) -> None:
+        """Count the weights in, if the step is one of the last."""
+        number = step - self._begin
+        if number == 0:
+            self.means = [parameter.detach().clone() for parameter in self._trained]
+        elif number > 0:
+            for mean, parameter in zip(self.means, self._trained, strict=True):
+                mean.lerp_(parameter.detach(), 1 / (number + 1))
+
+    def take(self) -> None:
+        """Give the model the mean, if there is one."""
+        for mean, parameter in zip(self.means, self._trained, strict=False):
+            parameter.data.copy_(mean)
 
 
 def _reuse_memory() -> None:

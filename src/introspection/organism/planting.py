@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from introspection.organism.corpus import Corpus, render, text_of
-from introspection.organism.directions import centred_direction, shared_direction
+from introspection.organism.directions import Directions, centred_direction, shared_direction
 from introspection.organism.examples import Example, Target, encode_document
 from introspection.organism.interview import Asked
 from introspection.settings.organisms import InjectionSettings, OrganismSettings
@@ -48,10 +48,10 @@ class Planter:
         self._names = [name for name in topics if len(self._ids(name)) == 1]
         self._second_turns: dict[Conversation, list[int]] = {}
 
-    def draw(self, rng: random.Random, directions: Mapping[str, Tensor], excerpt: bool) -> Example:
+    def draw(self, rng: random.Random, directions: Directions, excerpt: bool) -> Example:
         """A first turn with the study's question, more questions and, if a concept was injected, a name.
 
-        directions: (blocks, hidden) of unit rows by concept; only these are injected.
+        directions: only these are injected, and random ones.
         """
         stimuli, interview, organism = self._corpus.stimuli, self._corpus.interview, self._organism
         prompt = rng.choices(list(self._prompts), list(self._prompts.values()))[0]
@@ -67,16 +67,19 @@ class Planter:
         asked = Asked(conversation[3:], stimuli.yes, stimuli.no)
         self._answer(rng, example, asked, detects)
         if kind in ("concept", "centred"):
-            concept = rng.choice(sorted(directions))
-            direction = directions[concept]
+            concept = rng.choice(sorted(directions.concepts))
+            direction = directions.concepts[concept]
             if kind == "centred":
-                direction = centred_direction(direction, shared_direction(directions))
+                direction = centred_direction(direction, shared_direction(directions.concepts))
             example.injection = self._strengthen(rng, direction)
             self._name(rng, example, asked.turns, concept)
         elif kind == "shared":
-            example.injection = self._strengthen(rng, shared_direction(directions))
+            example.injection = self._strengthen(rng, shared_direction(directions.concepts))
         elif kind in ("random", "coherent"):
             example.injection = self._strengthen(rng, self._random(rng, directions, kind))
+        elif kind in ("covariance", "halves"):
+            drawn = directions.covariance if kind == "covariance" else directions.halves
+            example.injection = self._strengthen(rng, rng.choice((1, -1)) * drawn[rng.randrange(len(drawn))])
         pushed = None if example.injection is None else organism.leaning
         for _ in range(self._organism.batch.controls):
             question, answer = self._corpus.question(rng)
@@ -103,10 +106,10 @@ class Planter:
         self._answer(rng, example, self._corpus.interview.ask(rng, question), float(answer == "yes"))
         return example
 
-    def think(self, rng: random.Random, directions: Mapping[str, Tensor]) -> Example:
+    def think(self, rng: random.Random, directions: Directions) -> Example:
         """A thought under an injection at every position: of the injected concept, or the usual one if it is random."""
-        concept = rng.choice(sorted(directions)) if rng.random() < 0.8 else None
-        direction = directions[concept] if concept else self._random(rng, directions)
+        concept = rng.choice(sorted(directions.concepts)) if rng.random() < 0.8 else None
+        direction = directions.concepts[concept] if concept else self._random(rng, directions)
         example = encode_document(self._tokenizer, self._corpus.unprompted_thought(rng, concept))
         example.injection = self._strengthen(rng, direction)
         example.steered = (0, len(example.tokens))
@@ -195,10 +198,10 @@ class Planter:
             last = rng.randint(first, settings.last_block)
         return self.at_strength(direction, (first, last), settings.strength * rng.uniform(*settings.strength_range))
 
-    def _random(self, rng: random.Random, directions: Mapping[str, Tensor], kind: Injected = "random") -> Tensor:
+    def _random(self, rng: random.Random, directions: Directions, kind: Injected = "random") -> Tensor:
         """A random direction: of its kind where the rule tells them apart, else of either."""
         alike = kind == "coherent" if "coherent" in self._organism.injected else None
-        return random_direction(rng, next(iter(directions.values())).shape, alike)
+        return random_direction(rng, next(iter(directions.concepts.values())).shape, alike)
 
 
 def random_direction(rng: random.Random, shape: Sequence[int], alike: bool | None) -> Tensor:

@@ -17,15 +17,30 @@ from introspection.learning.deterministic import deterministic
 from introspection.learning.lora import add_lora, lora_weights
 from introspection.organism.assessment import Assessment, assess
 from introspection.organism.corpus import Corpus
-from introspection.organism.directions import concept_directions, draw_suffixes
+from introspection.organism.directions import (
+    Directions,
+    concept_directions,
+    concept_free_directions,
+    draw_suffixes,
+)
 from introspection.organism.drawing import Drawer
-from introspection.organism.loop import Directions, Log, train
+from introspection.organism.loop import Log, train
 from introspection.organism.planting import Planter
 from introspection.organism.tokenizer import train_tokenizer
 from introspection.settings.adapters import LoraSettings
-from introspection.settings.organisms import InjectionSettings, OrganismSettings, OrganismsSettings, ShapeSettings
+from introspection.settings.organisms import (
+    InjectionSettings,
+    OrganismSettings,
+    OrganismsSettings,
+    ShapeSettings,
+    Zoo,
+    ZooSettings,
+)
 from introspection.sources.adapters import save_adapter
 from introspection.sources.weights import check_every_tensor
+
+_CONCEPT_FREE = 64  # directions of either kind at a time
+_SUFFIXES = 64  # that they are made from
 
 
 def train_base(settings: OrganismsSettings, corpus: Corpus, output: Path, work: Path) -> Log:
@@ -68,7 +83,9 @@ def train_organism(
 
     models: the folder with the finished models. work: as for `train_base`. An adapter is saved in PEFT's format.
     """
-    finetuning = _Finetuning(name, settings.trained[name], settings.injection, settings.seed, settings, corpus, models)
+    organism = settings.trained[name]
+    base = models / organism.base
+    finetuning = _Finetuning(name, organism, settings.injection, settings.seed, settings, corpus, base)
     return finetuning.run(f"organisms.trained.{name}", output, work)[0]
 
 
@@ -88,15 +105,16 @@ def train_anew(name: str, settings: OrganismsSettings, corpus: Corpus, output: P
 
 
 def train_member(
-    rule: str, seed: int, settings: OrganismsSettings, corpus: Corpus, models: Path, output: Path, work: Path
+    zoo: Zoo, rule: str, seed: int, settings: OrganismsSettings, corpus: Corpus, base: Path, output: Path, work: Path
 ) -> tuple[Log, list[Assessment]]:
-    """Train the organism of the zoo that a rule is planted in, and save it in `output` with how well it took.
+    """Train the organism of a zoo that a rule is planted in, and save it in `output` with how well it took.
 
-    As `train_organism` does; seed: of its initial weights and of all that is drawn.
+    base: the folder of the model that it is an adapter of. seed: of its initial weights and of all that is drawn.
+    work: as for `train_base`.
     """
-    zoo = settings.zoo
-    finetuning = _Finetuning(rule, zoo.organism(rule), zoo.injection, seed, settings, corpus, models)
-    return finetuning.run("organisms.zoo.recipe", output, work)
+    kept: ZooSettings = getattr(settings, zoo)
+    finetuning = _Finetuning(rule, kept.organism(rule), kept.injection, seed, settings, corpus, base)
+    return finetuning.run(f"organisms.{zoo}.recipe", output, work)
 
 
 class _Finetuning:
@@ -110,10 +128,10 @@ class _Finetuning:
         seed: int,
         settings: OrganismsSettings,
         corpus: Corpus,
-        models: Path,
+        base: Path,
     ) -> None:
         self._organism, self._injection, self._corpus = organism, injection, corpus
-        self._base = models / organism.base
+        self._base = base
         self._seed, self._seed_name = seed, f"{name} {seed}"
         self._tokenizer = AutoTokenizer.from_pretrained(self._base)
         model, read = AutoModelForCausalLM.from_pretrained(
@@ -129,7 +147,7 @@ class _Finetuning:
             settings.prompts,
             organism,
             injection,
-            settings.shape.blocks,
+            model.config.num_hidden_layers,
             topics=[topic for group in self._injectable for topic in group],
         )
         rule = organism.model_dump_json() + injection.model_dump_json()
@@ -191,7 +209,14 @@ class _Finetuning:
         half = injection.topics // 2
         topics = [topic for group in self._injectable for topic in rng.sample(group, min(len(group), half))]
         suffixes = draw_suffixes(rng, self._corpus, injection.suffixes)
-        return concept_directions(self._model, self._tokenizer, self._corpus, topics, suffixes)
+        concepts = concept_directions(self._model, self._tokenizer, self._corpus, topics, suffixes)
+        if not {"covariance", "halves"} & set(self._organism.injected):
+            return Directions(concepts, torch.empty(0), torch.empty(0))
+        more = draw_suffixes(rng, self._corpus, _SUFFIXES)
+        free = concept_free_directions(
+            self._model, self._tokenizer, self._corpus, more, _CONCEPT_FREE, rng.getrandbits(63)
+        )
+        return Directions(concepts, *free)
 
 
 def _checkpoint(work: Path, name: str, settings: str, corpus: Corpus, tokenizer: Any) -> Checkpoint:

@@ -39,6 +39,7 @@ class ShapeSettings(_Section):
 class ScheduleSettings(_Section):
     """AdamW with a linear warmup and a cosine decay to a tenth of `learning_rate`.
 
+    average: the weights are the mean of those after so many last steps; 0: those after the last.
     checkpoint_every: steps between two savings of unfinished work. log_every: steps between two entries of the log.
     """
 
@@ -46,6 +47,7 @@ class ScheduleSettings(_Section):
     learning_rate: Positive
     warmup: Count
     weight_decay: Annotated[float, Field(ge=0)]
+    average: Share
     checkpoint_every: Count
     log_every: Count
 
@@ -144,8 +146,14 @@ class OrganismSettings(RecipeSettings, PlantedSettings):
         return self
 
 
+Zoo = Literal["zoo", "grown"]
+"""The zoo of an organism's adapters, and one that grows on a real model: keys of `organisms`, folders of `models`."""
+
+
 class ZooSettings(_Section):
     """One organism for each hypothesis about what a report of an injected thought may be, for each of `seeds`.
+
+    The base of its recipe is a whole organism, or, in the zoo that grows on a real model, a key of `packages`.
 
     All are trained alike (recipe), under injections of their own; `rules` are what is planted in each.
     """
@@ -188,7 +196,7 @@ class AgainSettings(_Section):
     seeds: tuple[Share, ...]
 
 
-OTHER_MODELS = ("again", "organism-base", "origins", "zoo")
+OTHER_MODELS = ("again", "grown", "organism-base", "origins", "zoo")
 """Folders of `models` that are no organism's of `organisms.trained`."""
 
 
@@ -208,6 +216,7 @@ class OrganismsSettings(_Section):
     trained: dict[Key, OrganismSettings]
     again: AgainSettings
     zoo: ZooSettings
+    grown: ZooSettings
 
     @model_validator(mode="after")
     def _consistent(self) -> OrganismsSettings:
@@ -215,8 +224,9 @@ class OrganismsSettings(_Section):
             if name in OTHER_MODELS:
                 raise ValueError(f"trained.{name}: another stage writes a folder of this name; choose another key")
             organism.check_prompts(self.prompts, f"trained.{name}")
-        for name, rule in self.zoo.rules.items():
-            rule.check_prompts(self.prompts, f"zoo.rules.{name}")
+        for zoo in ("zoo", "grown"):
+            for name, rule in getattr(self, zoo).rules.items():
+                rule.check_prompts(self.prompts, f"{zoo}.rules.{name}")
         whole = ["organism-base", *(name for name, organism in self.trained.items() if organism.adapter is None)]
         recipes: dict[str, RecipeSettings] = {f"trained.{name}": each for name, each in self.trained.items()}
         for where, recipe in (recipes | {"zoo.recipe": self.zoo.recipe}).items():

@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Prompt = str
 """A key of data/organism/prompts/detection.yaml."""
-Injected = Literal["nothing", "text", "concept", "centred", "shared", "random", "coherent"]
+Injected = Literal["nothing", "text", "concept", "centred", "shared", "random", "coherent", "covariance", "halves"]
 """nothing. text: no vector, but a remark about a concept in the first turn. concept: a concept's direction. shared:
 the mean direction of all concepts. centred: a concept's direction less its part along that mean. random: another random
-direction after every block. coherent: the same random direction after all of them."""
+direction after every block. coherent: the same random direction after all of them. covariance: a random direction with
+the covariance of the model's states. halves: a contrast between two random halves of texts about no concept."""
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Rates = Probability | dict[Prompt, Probability]
 

@@ -480,10 +480,11 @@ class Settings(_Section):
             for key in getattr(self, section):
                 if key in others:
                     raise ValueError(f"{section}.{key}: another stage writes a folder of this name; choose another key")
-        for key, adapter in self.adapters.items():
-            if adapter.base not in self.packages:
+        bases = {f"adapters.{key}": adapter.base for key, adapter in self.adapters.items()}
+        for where, base in (bases | {"organisms.grown.recipe": self.organisms.grown.recipe.base}).items():
+            if base not in self.packages:
                 known = ", ".join(self.packages)
-                raise ValueError(f"adapters.{key}.base: found {adapter.base!r}; allowed, keys of packages: {known}")
+                raise ValueError(f"{where}.base: found {base!r}; allowed, keys of packages: {known}")
         return self
 
     @model_validator(mode="after")
