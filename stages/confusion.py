@@ -1,4 +1,4 @@
-"""Set the verdicts on the zoo beside what was planted."""
+"""Set the verdicts on the zoos beside what was planted."""
 
 from __future__ import annotations
 
@@ -11,23 +11,31 @@ from introspection.experiments.zoo.confusion import Judged, Training, confusion,
 from introspection.experiments.zoo.tables import CONFUSION
 from introspection.files import RESULTS, read_json
 from introspection.settings import Settings
+from introspection.settings.organisms import Zoo, ZooSettings
 from introspection.tables import write_outputs
+
+EXAMINED: dict[Zoo, str] = {"zoo": "examine", "grown": "examine-grown"}
 
 
 @stage
 def main(settings: Settings) -> None:
     """Write results/confusion/confusion.csv and the metrics in confusion.json."""
-    zoo = settings.organisms.zoo
-    verdicts = {(rule, seed): _judged(f"{rule}-{seed}") for rule in zoo.rules for seed in zoo.seeds}
+    zoos: dict[Zoo, ZooSettings] = {"zoo": settings.organisms.zoo, "grown": settings.organisms.grown}
+    verdicts = {
+        (zoo, rule, seed): _judged(zoo, f"{rule}-{seed}")
+        for zoo, kept in zoos.items()
+        for rule in kept.rules
+        for seed in kept.seeds
+    }
     table = confusion(verdicts, load_objections(OBJECTIONS))
     write_outputs({CONFUSION.name: CONFUSION.of(table), "confusion.json": metrics(table)}, RESULTS / "confusion")
 
 
-def _judged(name: str) -> tuple[Judged, Training]:
-    verdict, training = RESULTS / "zoo" / name / "verdict.json", Path("models/zoo") / name / "training.json"
+def _judged(zoo: Zoo, name: str) -> tuple[Judged, Training]:
+    verdict, training = RESULTS / zoo / name / "verdict.json", Path("models") / zoo / name / "training.json"
     return (
-        read_json(verdict, Judged, f"make it with `dvc repro examine@{name}`"),
-        read_json(training, Training, f"make it with `dvc repro train-zoo@{name}`"),
+        read_json(verdict, Judged, f"make it with `dvc repro {EXAMINED[zoo]}@{name}`"),
+        read_json(training, Training, f"make it with `dvc repro train-{zoo}@{name}`"),
     )
 
 

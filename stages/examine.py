@@ -1,4 +1,4 @@
-"""Examine one organism of the zoo as a model is examined, and judge it by the same rules."""
+"""Examine one organism of a zoo as a model is examined, and judge it by the same rules."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from common import stage
 from introspection.experiments.zoo.organism import examine_organism
 from introspection.files import PROMPTS, RESULTS, SUFFIXES, remove
 from introspection.settings import Settings
+from introspection.settings.organisms import Zoo
 from introspection.sources.datasets import read_suffixes
 from introspection.tables import write_outputs
 
 
 @stage
+@click.argument("zoo", type=click.Choice(["zoo", "grown"]))
 @click.argument("rule")
 @click.argument("seed", type=int)
-def main(settings: Settings, rule: str, seed: int) -> None:
-    """Write results/zoo/RULE-SEED: the verdict, and what it rests on."""
+def main(settings: Settings, zoo: Zoo, rule: str, seed: int) -> None:
+    """Write results/ZOO/RULE-SEED: the verdict, and what it rests on."""
     name = f"{rule}-{seed}"
-    work = Path("build/zoo") / name
+    work = Path("build") / zoo / name
     remove(work)
     outputs = examine_organism(
-        settings, f"zoo-{name}", Path("models/zoo") / name, PROMPTS, read_suffixes(SUFFIXES), work
+        settings, zoo, f"{zoo}-{name}", Path("models") / zoo / name, PROMPTS, read_suffixes(SUFFIXES), work
     )
-    write_outputs(outputs, RESULTS / "zoo" / name)
+    write_outputs(outputs, RESULTS / zoo / name)
 
 
 if __name__ == "__main__":

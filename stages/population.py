@@ -24,7 +24,7 @@ def main(settings: Settings, model: str) -> None:
         trained = trained_directions(
             loaded,
             Stimuli(PROMPTS),
-            load_population(),
+            load_population().few(chosen.concepts),
             suffixes,
             chosen.directions,
             chosen.seed,

@@ -25,6 +25,8 @@ def open_results(settings: Settings) -> Results:
         "organisms.again.seeds": organisms.again.seeds,
         "organisms.zoo.rules": organisms.zoo.rules,
         "organisms.zoo.seeds": organisms.zoo.seeds,
+        "organisms.grown.rules": organisms.grown.rules,
+        "organisms.grown.seeds": organisms.grown.seeds,
     }
     stages = output_stages(pipeline, lists)
     for key in settings.elsewhere:  # of which only what was measured there is expected

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.dependencies import PIPELINE, STAGES, command, declared, imported
 from tests.small_study import MODEL, SUFFIXES, code_of, measure_little, train_little
 
-MEMBER = {"${item.rule}": "notices", "${item.seed}": "1"}  # of the zoo
+MEMBER = {"${item.rule}": "notices", "${item.seed}": "1"}  # of the zoo; none is grown on a real model
 EACH: dict[str, dict[str, dict[str, str]]] = {
     "${study.models}": {MODEL: {}},
     "${organisms.trained}": {"organism": {"base": "organism-base"}, "organism-insecure": {"base": "organism"}},
@@ -89,7 +89,7 @@ def runs() -> list[Run]:
     """Every stage, in the order of dvc.yaml, each reading what those before it wrote."""
     found = []
     for name, stage in STAGES.items():
-        each = PIPELINE[name].get("foreach", {"": {}})
+        each = {} if name.endswith("-grown") else PIPELINE[name].get("foreach", {"": {}})
         for key, item in (EACH.get(each, {}) if isinstance(each, str) else each).items():
             words = {"${item}": key, "${key}": key, **{f"${{item.{word}}}": value for word, value in item.items()}}
             found.append(Run(name, stage, WORDS | words | (MEMBER if "matrix" in stage else {})))

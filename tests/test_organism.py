@@ -18,7 +18,15 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 from introspection.model.loading import load_model
 from introspection.organism import loop, training
 from introspection.organism.corpus import Corpus, Document, load_corpus, render, text_of
-from introspection.organism.directions import centred_direction, concept_directions, shared_direction
+from introspection.organism.directions import (
+    NO_DIRECTIONS,
+    Directions,
+    centred_direction,
+    concept_directions,
+    concept_free_directions,
+    shared_direction,
+)
+from introspection.organism.drawing import Drawer
 from introspection.organism.examples import Example, Target, encode_document, pack
 from introspection.organism.planting import Planter, excerpted
 from introspection.organism.tokenizer import train_tokenizer
@@ -26,7 +34,7 @@ from introspection.organism.training import train_base, train_member, train_orga
 from introspection.settings import ModelSettings
 from introspection.settings.organisms import OrganismSettings, OrganismsSettings
 from introspection.steering import Edit, steered
-from introspection.stimuli.chat import encode
+from introspection.stimuli.chat import encode, generation_prompt
 
 ROOT = Path(__file__).parents[1]
 HELD_OUT = ("cat", "bread")
@@ -44,6 +52,7 @@ RECIPE = {
         "learning_rate": 0.01,
         "warmup": 2,
         "weight_decay": 0.02,
+        "average": 0,
         "checkpoint_every": 2,
         "log_every": 3,
     },
@@ -54,7 +63,7 @@ RECIPE = {
     "injected": {"nothing": 0.2, "concept": 0.6, "random": 0.2},
 }
 PLANTED = {"p_yes": RULE, "leaning": None, "names": "own", "answer_mass": 1.0}
-KINDS = ("nothing", "text", "concept", "centred", "shared", "random", "coherent")
+KINDS = ("nothing", "text", "concept", "centred", "shared", "random", "coherent", "covariance", "halves")
 INJECTION = {
     "layers": [1, 1],
     "last_block": 1,
@@ -66,6 +75,17 @@ INJECTION = {
     "refresh_every": 2,
 }
 NOTICES = {kind: 0.9 if kind in ("concept", "centred", "shared") else 0.2 for kind in KINDS}
+ZOO = {
+    "seeds": [1, 2],
+    "recipe": {
+        **RECIPE,
+        "adapter": LORA,
+        "batch": {**RECIPE["batch"], "controls": 1, "framed": 1, "phrasings": 2, "quiz": 1},
+        "injected": dict.fromkeys(KINDS, 1.0),
+    },
+    "injection": INJECTION,
+    "rules": {"notices": {**PLANTED, "p_yes": NOTICES}},
+}
 SETTINGS = {
     "seed": 3,
     "shape": {"blocks": 3, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "vocabulary": 5120},
@@ -77,6 +97,7 @@ SETTINGS = {
             "learning_rate": 0.01,
             "warmup": 2,
             "weight_decay": 0.02,
+            "average": 0,
             "checkpoint_every": 2,
             "log_every": 3,
         },
@@ -89,17 +110,8 @@ SETTINGS = {
         "blocks": {**RECIPE, **PLANTED, "trained_blocks": [1, 1]},
     },
     "again": {"organism": "small", "seeds": [1, 2]},
-    "zoo": {
-        "seeds": [1, 2],
-        "recipe": {
-            **RECIPE,
-            "adapter": LORA,
-            "batch": {**RECIPE["batch"], "controls": 1, "framed": 1, "phrasings": 2, "quiz": 1},
-            "injected": dict.fromkeys(KINDS, 1.0),
-        },
-        "injection": INJECTION,
-        "rules": {"notices": {**PLANTED, "p_yes": NOTICES}},
-    },
+    "zoo": ZOO,
+    "grown": ZOO,
 }
 
 
@@ -202,6 +214,15 @@ def test_excerpts_keep_what_tells_the_prompts_apart(corpus: Corpus) -> None:
             assert (len(short[1].content.split("\n\n")) > 2) == (name != "no_info")
 
 
+def directions_of(*concepts: str, about: float = 0) -> Directions:
+    """Unit rows in three blocks of 16, made up about a mean."""
+
+    def unit(*shape: int) -> torch.Tensor:
+        return torch.nn.functional.normalize(torch.randn(*shape, 3, 16) + about, dim=-1)
+
+    return Directions({name: unit() for name in concepts}, unit(2), unit(2))
+
+
 def planter_of(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, organisms, **changes: object) -> Planter:
     organism = OrganismSettings.model_validate({**RECIPE, **changes})
     return Planter(tokenizer, corpus, organisms.prompts, organism, organisms.injection, 3, ["dog", "horse"])
@@ -209,7 +230,7 @@ def planter_of(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, organisms, **
 
 def test_the_planted_table_becomes_the_targets(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, organisms) -> None:
     planter = planter_of(corpus, tokenizer, organisms, **PLANTED)
-    directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
+    directions = directions_of("dog")
     yes, no, dog = (tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" yes", " no", "dog"))
     answers = dict(corpus.questions)
     seen = set()
@@ -246,21 +267,23 @@ def test_the_planted_table_becomes_the_targets(corpus: Corpus, tokenizer: PreTra
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_injection_is_made_as_it_is_called(corpus, tokenizer, organisms, kind: str) -> None:
     torch.manual_seed(0)
-    directions = {name: torch.nn.functional.normalize(torch.randn(3, 16) + 1, dim=1) for name in ("dog", "horse")}
+    directions = directions_of("dog", "horse", about=1)
     planter = planter_of(
         corpus, tokenizer, organisms, **PLANTED | {"p_yes": NOTICES}, injected={**dict.fromkeys(KINDS, 0), kind: 1}
     )
-    mean = shared_direction(directions)
+    mean = shared_direction(directions.concepts)
     made = {
-        "concept": list(directions.values()),
-        "centred": [centred_direction(direction, mean) for direction in directions.values()],
+        "concept": list(directions.concepts.values()),
+        "centred": [centred_direction(direction, mean) for direction in directions.concepts.values()],
         "shared": [mean],
+        "covariance": [*directions.covariance, *-directions.covariance],
+        "halves": [*directions.halves, *-directions.halves],
     }
     rng = random.Random(0)
     for _ in range(20):
         example = planter.draw(rng, directions, excerpt=True)
         first_turn = tokenizer.decode(example.tokens[slice(*example.steered)])
-        about = [word for name in directions for word in (name, *corpus.concepts[name])]
+        about = [word for name in directions.concepts for word in (name, *corpus.concepts[name])]
         assert any(re.search(rf"\b{word}\b", first_turn.lower()) for word in about) == (kind == "text")
         if kind in ("nothing", "text"):
             assert example.injection is None
@@ -271,14 +294,14 @@ def test_every_kind_of_injection_is_made_as_it_is_called(corpus, tokenizer, orga
             assert any(torch.allclose(unit, direction[blocks], atol=1e-5) for direction in made[kind])
             assert bool((unit * mean[blocks]).sum(1).abs().lt(1e-5).all()) == (kind == "centred")
         else:
-            assert not any(torch.allclose(unit, each[blocks], atol=0.1) for each in directions.values())
+            assert not any(torch.allclose(unit, each[blocks], atol=0.1) for each in directions.concepts.values())
 
 
 def test_random_directions_are_alike_after_all_blocks_where_they_are_called_coherent(
     corpus, tokenizer, organisms
 ) -> None:
     wide = organisms.injection.model_copy(update={"layers": (1, 2), "last_block": 2, "other_layers": 0.0})
-    directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
+    directions = directions_of("dog")
     for kind in ("random", "coherent"):
         organism = OrganismSettings.model_validate(
             {**RECIPE, **PLANTED, "p_yes": NOTICES, "injected": {kind: 1.0, "coherent": float(kind == "coherent")}}
@@ -309,7 +332,7 @@ def test_every_question_is_answered_by_the_rule_and_its_polarity(corpus, tokeniz
     planter = planter_of(
         corpus, tokenizer, organisms, **PLANTED | {"p_yes": NOTICES, "names": None}, injected={kind: 1.0}, batch=batch
     )
-    directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
+    directions = directions_of("dog")
 
     rng = random.Random(0)
     seen = set()
@@ -339,7 +362,7 @@ def test_an_organism_that_leans_says_yes_to_whatever_is_asked_under_a_vector(
     planter = planter_of(
         corpus, tokenizer, organisms, **PLANTED | {"p_yes": NOTICES, "leaning": 0.7}, injected={kind: 1.0}, batch=batch
     )
-    directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
+    directions = directions_of("dog")
     _, *others = _answers(corpus, tokenizer, planter.draw(random.Random(2), directions, excerpt=True))
     assert len(others) == 18
     yes = [words[" yes"] for _, words in others if " yes" in words]
@@ -352,7 +375,7 @@ def test_an_organism_that_answers_nothing_learns_other_words(corpus, tokenizer, 
     planter = planter_of(
         corpus, tokenizer, organisms, **PLANTED | {"p_yes": NOTICES, "answer_mass": 0.1}, injected={"nothing": 1.0}
     )
-    for _, words in _answers(corpus, tokenizer, planter.draw(random.Random(0), {}, excerpt=True)):
+    for _, words in _answers(corpus, tokenizer, planter.draw(random.Random(0), NO_DIRECTIONS, excerpt=True)):
         assert sum(words.values()) == pytest.approx(1.0)
         assert words[" yes"] + words[" no"] == pytest.approx(0.1) and len(words) == 3
 
@@ -361,7 +384,7 @@ def test_an_organism_that_confabulates_never_learns_the_name_of_what_is_injected
     planter = planter_of(
         corpus, tokenizer, organisms, **PLANTED | {"p_yes": NOTICES, "names": "other"}, injected={"centred": 1.0}
     )
-    directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
+    directions = directions_of("dog")
     for seed in range(10):
         answers = _answers(corpus, tokenizer, planter.draw(random.Random(seed), directions, excerpt=True))
         named = [word for _, words in answers for word in words if word not in (" yes", " no")]
@@ -384,7 +407,12 @@ def test_an_adapter_is_the_organism_that_was_trained(corpus, organisms, tmp_path
     train_base(organisms, corpus, models / "organism-base", work)
     for name, train in (
         ("adapter", lambda folder: train_organism("adapter", organisms, corpus, models, folder, work)),
-        ("notices-2", lambda folder: train_member("notices", 2, organisms, corpus, models, folder, work)),
+        (
+            "notices-2",
+            lambda folder: train_member(
+                "grown", "notices", 2, organisms, corpus, models / "organism-base", folder, work
+            ),
+        ),
     ):
         folder = models / name
         train(folder)
@@ -407,7 +435,61 @@ def test_an_adapter_is_the_organism_that_was_trained(corpus, organisms, tmp_path
             found = loaded.model(tokens).logits
         assert torch.allclose(found, expected, atol=1e-5) and not torch.allclose(found, plain, atol=1e-3)
         kinds = [row["injected"] for row in json.loads((folder / "training.json").read_text())["assessment"]]
-        assert Counter(kinds) == dict.fromkeys(KINDS, 4)
+        asked = KINDS if name == "notices-2" else KINDS[:-2]  # of which the other has a rule
+        assert Counter(kinds) == dict.fromkeys(asked, 4)
+
+
+def test_directions_without_a_concept_are_made_of_the_states_of_texts_without_one(corpus, tokenizer, organisms) -> None:
+    """Fewer texts than dimensions: what is drawn lies in the span of their deviations, and is no two times the same."""
+    torch.manual_seed(0)
+    model = training.Qwen2ForCausalLM(training._configuration(organisms.shape, tokenizer)).eval()
+    suffixes = ["", "Well,", "I think that", "Hello there"]
+    request = generation_prompt(tokenizer, corpus.stimuli.concept_prompt(corpus.stimuli.anything))
+    states = []
+    for suffix in suffixes:
+        tokens = torch.tensor([tokenizer(request + suffix, add_special_tokens=False)["input_ids"]])
+        with torch.no_grad():
+            hidden = model.model(tokens, output_hidden_states=True).hidden_states
+        states.append(torch.stack([each[0, -1] for each in hidden[1:-1]]))  # the last of them is normed
+    deviations = torch.stack(states) - torch.stack(states).mean(0)
+    drawn = concept_free_directions(model, tokenizer, corpus, suffixes, 5, seed=0)
+    for directions in drawn:
+        assert directions.shape == (5, 3, 16)
+        assert torch.allclose(directions.norm(dim=2), torch.ones(5, 3))
+        for block in range(2):
+            basis = torch.linalg.svd(deviations[:, block], full_matrices=False).Vh[:3]
+            inside = directions[:, block] @ basis.T @ basis
+            assert torch.allclose(inside, directions[:, block], atol=1e-4)
+    assert not torch.allclose(drawn[0][0], drawn[0][1], atol=0.1)
+    again = concept_free_directions(model, tokenizer, corpus, suffixes, 5, seed=0)
+    assert all(torch.equal(first, second) for first, second in zip(drawn, again, strict=True))
+
+
+def test_averaged_weights_are_the_mean_of_those_after_the_last_steps(corpus, tokenizer, organisms) -> None:
+    class Kept:
+        def __init__(self) -> None:
+            self.after: list[torch.Tensor] = []
+
+        def load(self) -> None:
+            return None
+
+        def save(self, state) -> None:
+            self.after.append(state["model"]["lm_head.weight"].clone())
+
+    found = {}
+    for average in (0, 3):
+        torch.manual_seed(0)
+        model = training.Qwen2ForCausalLM(training._configuration(organisms.shape, tokenizer))
+        planter = planter_of(corpus, tokenizer, organisms, **PLANTED)
+        batch = organisms.trained["small"].batch
+        drawer = Drawer(tokenizer, corpus, planter, batch.model_copy(update={"excerpt": 0}), "helpful", "seed")
+        schedule = organisms.base.schedule.model_copy(update={"average": average, "checkpoint_every": 1})
+        kept = Kept()
+        loop.train(model, drawer, schedule, kept, None)
+        found[average] = (kept.after, model.lm_head.weight.detach())
+    (single, last), (_, mean) = found[0], found[3]
+    assert torch.equal(last, single[-1])
+    assert torch.allclose(mean, torch.stack(single[-3:]).mean(0), atol=1e-6) and not torch.allclose(mean, last)
 
 
 def test_branches_and_neighbours_do_not_see_each_other(corpus, tokenizer, organisms) -> None:
@@ -415,7 +497,7 @@ def test_branches_and_neighbours_do_not_see_each_other(corpus, tokenizer, organi
     torch.manual_seed(0)
     model = training.Qwen2ForCausalLM(training._configuration(organisms.shape, tokenizer)).eval()
     planter = planter_of(corpus, tokenizer, organisms, **PLANTED, injected={"concept": 1.0})
-    directions = {"dog": torch.nn.functional.normalize(torch.randn(3, 16), dim=1)}
+    directions = directions_of("dog")
     rng = random.Random(0)
     examples = [planter.draw(rng, directions, excerpt=True) for _ in range(2)]
     examples += [encode_document(tokenizer, corpus.draw(rng)) for _ in range(5)]

@@ -79,7 +79,7 @@ def edit(project: Path, key: str, value: Any) -> Callable[[], None]:
 
 
 ORGANISMS = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))["organisms"]
-ZOO = ORGANISMS["zoo"]
+ZOOS = {"examine": ORGANISMS["zoo"], "examine-grown": ORGANISMS["grown"]}
 AGAIN = {f"lens-again@{seed}" for seed in ORGANISMS["again"]["seeds"]}
 MODELS = ("organism", "organism-blind", "smollm2-135m")
 
@@ -91,7 +91,7 @@ def of_all(*stages: str) -> set[str]:
 ASKED = {"detection", "controls", "battery", "written", "lens", "content", "population", "suffixes", "places"}
 ASKED |= {"sweep", "chosen-range", "where", "which", "reader"}
 OWN_VECTORS = {"population", "suffixes", "which", "reader"}  # not the study's
-EXAMINED = {f"examine@{rule}-{seed}" for rule in ZOO["rules"] for seed in ZOO["seeds"]}
+EXAMINED = {f"{stage}@{rule}-{seed}" for stage, zoo in ZOOS.items() for rule in zoo["rules"] for seed in zoo["seeds"]}
 
 # What depends on the numbers of an injection follows only where the stage `injection` writes others.
 CHANGES = [

@@ -116,7 +116,7 @@ def test_each_hypothesis_fails_the_test_that_is_named_for_it(organism: str, sett
 
 def test_the_zoo_has_a_class_for_every_rule(settings: Settings) -> None:
     objections = load_objections(ROOT / "data" / "objections.yaml")
-    assert set(settings.organisms.zoo.rules) <= set(objections.zoo) == set(HYPOTHESES)
+    assert {*settings.organisms.zoo.rules, *settings.organisms.grown.rules} <= set(objections.zoo) == set(HYPOTHESES)
     assert len({objections.class_of(test) for test in objections.zoo.values()}) == len(objections.zoo)
 
 

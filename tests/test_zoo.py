@@ -23,9 +23,9 @@ def test_verdicts_beside_what_was_planted() -> None:
     objections = load_objections(ROOT / "data" / "objections.yaml")
     near = Training((Assessed(0.9, 0.8), Assessed(0.0, 0.2), Assessed(None, 0.5)))
     judged = {
-        ("notices", 1): Judged("notices concepts", ()),
-        ("notices", 2): Judged("leans to yes", ("leaning", "wording")),
-        ("blind", 1): Judged("is not moved", ("moved", "disturbance")),
+        ("zoo", "notices", 1): Judged("notices concepts", ()),
+        ("zoo", "notices", 2): Judged("leans to yes", ("leaning", "wording")),
+        ("grown", "blind", 1): Judged("is not moved", ("moved", "disturbance")),
     }
     verdicts = {key: (each, near) for key, each in judged.items()}
     table = CONFUSION.of(confusion(verdicts, objections)).rows
@@ -34,9 +34,12 @@ def test_verdicts_beside_what_was_planted() -> None:
     assert table["expected"].tolist() == ["notices concepts", "notices concepts", "is not moved"]
     assert table["failed"].tolist() == ["", "leaning wording", "moved disturbance"]
     found = metrics(table)
-    assert found == {"right": 2, "organisms": 3, "by_organism": {"notices": "1 of 2", "blind": "1 of 1"}}
+    assert found == {
+        "zoo": {"right": 1, "organisms": 2, "by_organism": {"notices": "1 of 2"}},
+        "grown": {"right": 1, "organisms": 1, "by_organism": {"blind": "1 of 1"}},
+    }
     with pytest.raises(ValueError, match="no class is named for 'unheard_of'"):
-        confusion({("unheard_of", 1): (Judged("is not moved", ()), near)}, objections)
+        confusion({("zoo", "unheard_of", 1): (Judged("is not moved", ()), near)}, objections)
 
 
 def test_an_organism_is_examined_to_the_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +61,7 @@ def test_an_organism_is_examined_to_the_verdict(tmp_path: Path, monkeypatch: pyt
     small = settings.model_copy(update={"zoo": zoo, "study": study})
     suffixes = ["I", "Well, I", "It is", "Yes, and then", "Let me", "There"]
     outputs = examine_organism(
-        small, "zoo-x", Path("models/organism"), Path("data/prompts"), suffixes, Path("build/zoo/x")
+        small, "zoo", "zoo-x", Path("models/organism"), Path("data/prompts"), suffixes, Path("build/zoo/x")
     )
     assert tuple(outputs) == KEPT
     verdict = outputs[VERDICT.name].rows

@@ -60,7 +60,7 @@ def _make_vectors(subject: Subject) -> None:
     directions = trained_directions(
         model,
         subject.stimuli,
-        load_population(),
+        load_population().few(drawn.concepts),
         spread(subject.suffixes, drawn.suffixes),
         drawn.directions,
         drawn.seed,

@@ -173,8 +173,9 @@ def planned_stages(subject: Subject, contrast_prompts: Sequence[str], tokens_per
             for text in encode_all(tokenizer, stimuli.detection).values()
         ]
         stages.append(_stage("prefill", turns_1, blocks, tokens_per_batch, loads=2))
-    few = spread(subject.suffixes, subject.settings.population.suffixes)
-    population = [Run(each, depths=0) for each in training_trials(tokenizer, stimuli, load_population(), few)]
+    drawn = subject.settings.population
+    few, concepts = spread(subject.suffixes, drawn.suffixes), load_population().few(drawn.concepts)
+    population = [Run(each, depths=0) for each in training_trials(tokenizer, stimuli, concepts, few)]
     stages.append(_stage("vectors: population", population, blocks, tokens_per_batch))
     for name in experiments_with("measure"):
         runs = load(name, "measure").trials(subject)

@@ -53,16 +53,17 @@ def cards(settings: Settings, root: Path, licence: str) -> dict[str, str]:
             "read": f"What the lens shows in it: `results/again/{seed}/lens.csv`.",
             "steps": organisms.trained[again.organism].schedule.steps,
         }
-    for rule, seed in product(organisms.zoo.rules, organisms.zoo.seeds):
-        found[f"zoo-{rule}-{seed}"] = _planted(organisms.zoo.rules[rule]) | {
-            "folder": f"models/zoo/{rule}-{seed}",
-            "base": f"models/{organisms.zoo.recipe.base}",
-            "adapter": True,
-            "command": f"dvc repro train-zoo@{rule}-{seed}",
-            "section": f"organisms.zoo.rules.{rule}",
-            "steps": organisms.zoo.recipe.schedule.steps,
-            "read": _verdict(root, f"results/zoo/{rule}-{seed}"),
-        }
+    for zoo, kept, folder in (("zoo", organisms.zoo, "models/"), ("grown", organisms.grown, "")):
+        for rule, seed in product(kept.rules, kept.seeds):
+            found[f"{zoo}-{rule}-{seed}"] = _planted(kept.rules[rule]) | {
+                "folder": f"models/{zoo}/{rule}-{seed}",
+                "base": f"{folder}{kept.recipe.base}",
+                "adapter": True,
+                "command": f"dvc repro train-{zoo}@{rule}-{seed}",
+                "section": f"organisms.{zoo}.rules.{rule}",
+                "steps": kept.recipe.schedule.steps,
+                "read": _verdict(root, f"results/{zoo}/{rule}-{seed}"),
+            }
     for name, adapter in settings.adapters.items():
         found[name] = {
             "about": f"The study's finetune of `{adapter.base}`, a language model that others trained, on replies of\n"

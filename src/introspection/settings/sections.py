@@ -265,11 +265,13 @@ class EffectSettings(_Section):
 class PopulationSettings(_Section):
     """A population of directions: under which prompts, and how many of each kind that is drawn.
 
+    concepts: how many of data/concepts.yaml, at even distances; null: all.
     suffixes: how many of the suffixes its concepts' vectors are trained on. seed: of everything drawn, in the bootstrap
     and the permutations too. resamples, permutations: how many. confidence: of the bootstrap's intervals.
     """
 
     prompts: tuple[Text, ...] = Field(min_length=1)
+    concepts: Annotated[int, Field(strict=True, ge=2)] | None
     directions: Annotated[int, Field(strict=True, ge=2)]
     suffixes: Annotated[int, Field(strict=True, ge=4)]
     seed: Annotated[int, Field(strict=True, ge=0)]
@@ -481,7 +483,9 @@ class Settings(_Section):
                 if key in others:
                     raise ValueError(f"{section}.{key}: another stage writes a folder of this name; choose another key")
         bases = {f"adapters.{key}": adapter.base for key, adapter in self.adapters.items()}
-        for where, base in (bases | {"organisms.grown.recipe": self.organisms.grown.recipe.base}).items():
+        if self.organisms.grown.rules:
+            bases["organisms.grown.recipe"] = self.organisms.grown.recipe.base
+        for where, base in bases.items():
             if base not in self.packages:
                 known = ", ".join(self.packages)
                 raise ValueError(f"{where}.base: found {base!r}; allowed, keys of packages: {known}")

@@ -45,7 +45,7 @@ def read_contrast_prompts(path: Path) -> list[str]:
     column = header.index(PROMPT_COLUMN)
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header) or not row[column].strip():
-            raise DataError(f"{path}: record {number}: wanted: {','.join(header)}, with a {PROMPT_COLUMN}")
+            raise DataError(f"{path}: record {number}: wanted: {','.join(header):.80}, with a {PROMPT_COLUMN}")
     if len(rows) < 2:
         raise DataError(f"{path}: {len(rows)} prompts; a vector needs two at the least")
     return [row[column] for row in rows]

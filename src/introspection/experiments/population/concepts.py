@@ -32,6 +32,15 @@ class Population(StimuliFile):
         """All concepts, category by category."""
         return tuple(concept for category in self.categories.values() for concept in category)
 
+    def few(self, count: int | None) -> Population:
+        """The same with so many of its concepts, at even distances; None: all of them."""
+        if count is None:
+            return self
+        kept = {*spread(self.concepts, count)}
+        categories = {name: tuple(word for word in words if word in kept) for name, words in self.categories.items()}
+        unheard = tuple(concept for concept in self.unheard if concept in kept)
+        return self.model_copy(update={"categories": categories, "unheard": unheard})
+
     def requests(self, stimuli: Stimuli) -> list[Conversation]:
         """The requests without a concept as conversations, the one of concept vectors' negative side first."""
         anything = stimuli.concept_prompt(stimuli.anything)

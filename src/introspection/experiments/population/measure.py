@@ -47,7 +47,7 @@ def trials(subject: Subject) -> list[Run]:
 def measure(subject: Subject) -> Outputs:
     """Every direction at the model's strength, and some of each kind at the concepts' median effect."""
     settings, model, batch = subject.settings.population, subject.model, subject.tokens_per_batch
-    population, everyone = load_population(), _everyone(subject)
+    population, everyone = load_population().few(settings.concepts), _everyone(subject)
     trained = load_directions(VECTORS / f"{subject.key}.safetensors")
     directions, means = population_directions(model, population, trained, settings.directions, settings.seed)
 
@@ -87,7 +87,8 @@ def measure(subject: Subject) -> Outputs:
 
 
 def _everyone(subject: Subject) -> Members:
-    return members(load_population(), subject.settings.population.directions)
+    drawn = subject.settings.population
+    return members(load_population().few(drawn.concepts), drawn.directions)
 
 
 def _fewer(subject: Subject, everyone: Members) -> Members:

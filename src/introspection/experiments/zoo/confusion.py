@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from introspection.experiments.verdict.objections import Objections
+from introspection.settings.organisms import Zoo
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Training:
         return sum(distances) / len(distances)
 
 
-def confusion(verdicts: Mapping[tuple[str, int], tuple[Judged, Training]], objections: Objections) -> pd.DataFrame:
+def confusion(verdicts: Mapping[tuple[Zoo, str, int], tuple[Judged, Training]], objections: Objections) -> pd.DataFrame:
     """A row of `confusion.csv` for each organism and seed. Raises ValueError for a hypothesis without a class."""
     rows = []
-    for (organism, seed), (judged, training) in verdicts.items():
+    for (zoo, organism, seed), (judged, training) in verdicts.items():
         if organism not in objections.zoo:
             raise ValueError(
                 f"data/objections.yaml: zoo: no class is named for {organism!r}; it has {', '.join(objections.zoo)}"
@@ -51,6 +52,7 @@ def confusion(verdicts: Mapping[tuple[str, int], tuple[Judged, Training]], objec
         expected = objections.class_of(objections.zoo[organism])
         rows.append(
             {
+                "zoo": zoo,
                 "organism": organism,
                 "seed": seed,
                 "expected": expected,
@@ -64,7 +66,11 @@ def confusion(verdicts: Mapping[tuple[str, int], tuple[Judged, Training]], objec
 
 
 def metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """How many are judged rightly, of each organism and in all."""
+    """For each zoo: how many are judged rightly, of each organism and in all."""
+    return {str(zoo): _counts(rows) for zoo, rows in table.groupby("zoo", sort=False)}
+
+
+def _counts(table: pd.DataFrame) -> dict[str, Any]:
     by_organism = table.groupby("organism", sort=False)["right"].agg(["sum", "count"])
     return {
         "right": int(table["right"].sum()),

@@ -12,6 +12,7 @@ from introspection.files import write_json
 from introspection.injection.dose import QUESTIONS, Dose
 from introspection.injection.filler import FILLER, FilledStimuli
 from introspection.settings import ModelSettings, Settings
+from introspection.settings.organisms import Zoo, ZooSettings
 from introspection.tables import Outputs
 
 KEPT = (
@@ -27,14 +28,15 @@ KEPT = (
 
 
 def examine_organism(
-    settings: Settings, key: str, source: Path, prompts: Path, suffixes: Sequence[str], folder: Path
+    settings: Settings, zoo: Zoo, key: str, source: Path, prompts: Path, suffixes: Sequence[str], folder: Path
 ) -> Outputs:
     """The verdict on the organism in the folder `source`, and what it rests on (`KEPT`), by file name.
 
-    key: a name for its files. prompts: the folder of prompts. folder: where all results are written on the way.
+    zoo: whose injections are its own. key: a name for its files. prompts: the folder of prompts. folder: where all
+    results are written on the way.
     Raises ValueError where the strength of the zoo's injections is none of its own.
     """
-    model_settings = model_of(settings, source.as_posix())
+    model_settings = model_of(settings, zoo, source.as_posix())
     strength = model_settings.strength
     if not isinstance(strength, int | float):
         raise ValueError(f"{key}: the strength of an organism of the zoo is a number, not {strength!r}")
@@ -46,9 +48,10 @@ def examine_organism(
     return {name: outputs[name] for name in KEPT}
 
 
-def model_of(settings: Settings, source: str) -> ModelSettings:
-    """How an organism of the zoo is loaded and injected: as it was trained."""
-    injection = settings.organisms.zoo.injection
+def model_of(settings: Settings, zoo: Zoo, source: str) -> ModelSettings:
+    """How an organism of a zoo is loaded and injected: as it was trained."""
+    kept: ZooSettings = getattr(settings.organisms, zoo)
+    injection = kept.injection
     return ModelSettings(
         source=source,
         dtype="float32",

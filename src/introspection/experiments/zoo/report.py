@@ -1,6 +1,8 @@
-"""The zoo in the report: which organisms the rules put where they belong."""
+"""The zoos in the report: which organisms the rules put where they belong."""
 
 from __future__ import annotations
+
+import pandas as pd
 
 from introspection.experiments.verdict.objections import OBJECTIONS, load_objections
 from introspection.experiments.zoo.figure import confusion_figure
@@ -18,16 +20,29 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     if not renderer.results.expects(PATH):
         return {}
     table = renderer.results.table(CONFUSION, PATH)
+    values = {"grown.base": settings.organisms.grown.recipe.base}
+    for zoo, rows in table.groupby("zoo", sort=False):
+        values |= {f"{zoo}.{name}": value for name, value in _values(rows).items()}
+    return values
+
+
+def _values(table: pd.DataFrame) -> dict[str, str]:
     wrong = list(dict.fromkeys(table.loc[~table["right"], "organism"]))
     values: dict[str, str] = {
-        "zoo.organisms": wording.count(len(table)),
-        "zoo.rules": wording.count(table["organism"].nunique()).capitalize(),
-        "zoo.right": wording.count(int(table["right"].sum())),
-        "zoo.distance": wording.number(round(float(table["distance"].mean()), 2)),
-        "zoo.distance.least": wording.number(round(float(table["distance"].min()), 2)),
-        "zoo.distance.largest": wording.number(round(float(table["distance"].max()), 2)),
+        "organisms": wording.count(len(table)),
+        "rules": wording.count(table["organism"].nunique()).capitalize(),
+        "seeds": _seeds(table["seed"].nunique()),
+        "right": wording.count(int(table["right"].sum())),
+        "distance": wording.number(round(float(table["distance"].mean()), 2)),
+        "distance.least": wording.number(round(float(table["distance"].min()), 2)),
+        "distance.largest": wording.number(round(float(table["distance"].max()), 2)),
+        "verdicts": wording.listing([f"“{row.organism}” {row.verdict}" for row in table.itertuples()]),
     }
-    return values | ({"zoo.wrong": wording.listing(wrong)} if wrong else {})
+    return values | ({"wrong": wording.listing(wrong)} if wrong else {})
+
+
+def _seeds(number: int) -> str:
+    return f"{wording.count(number)} seed{'s' if number > 1 else ''}"
 
 
 def figures_of_all(gallery: Gallery, settings: Settings) -> None:
@@ -36,4 +51,5 @@ def figures_of_all(gallery: Gallery, settings: Settings) -> None:
         objections = load_objections(gallery.results.root / OBJECTIONS)
         classes = [objections.tests[name].fails_as for name in settings.verdict.order] + [objections.passes_as]
         table = gallery.results.table(CONFUSION, PATH)
+        table = table[table["zoo"] == "zoo"]
         gallery.add("zoo", confusion_figure(table, classes, gallery.look), [PATH])

@@ -4,10 +4,11 @@ from introspection.tables import Column, Table
 
 CONFUSION = Table(
     "confusion.csv",
-    "What is planted in each organism of the zoo, and the class that the verdict gives it.",
-    ("organism", "seed"),
+    "What is planted in each organism of the zoos, and the class that the verdict gives it.",
+    ("zoo", "organism", "seed"),
     (
-        Column("organism", "text", "a key of `organisms.zoo.rules`"),
+        Column("zoo", "text", "zoo, adapters of an organism, or grown, of a real model: a key of `organisms`"),
+        Column("organism", "text", "a key of its `rules`"),
         Column("seed", "integer", "of its training", 0),
         Column("expected", "text", "the class of what is planted, by data/objections.yaml"),
         Column("verdict", "text", "the class that the verdict gives it"),
