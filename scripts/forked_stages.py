@@ -68,6 +68,7 @@ def run(script: str, arguments: list[str], folder: str, environment: dict[str, s
     sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115
     sys.argv = [script, *arguments]
     sys.path[0] = str(Path(script).parent.resolve())
+    sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     runpy.run_path(script, run_name="__main__")
 
 

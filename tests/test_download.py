@@ -6,7 +6,6 @@ import json
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from ruamel.yaml import YAML
 
 from introspection.fetching.download import DownloadError, copy_data, download_data
 from introspection.sources.datasets import DATA_SETS, DataError, DataSet, read_contrast_prompts, read_suffixes
+from tests.processes import run_script
 
 ROOT = Path(__file__).parent.parent
 ORIGINAL = ROOT.parent / "shared" / "data" / "all_truncated_outputs.json"
@@ -329,8 +329,7 @@ def run_stage(project: Path, *arguments: str, **data: str) -> subprocess.Complet
     params = yaml.load(project / "params.yaml")
     params["data"].update(data)
     yaml.dump(params, project / "params.yaml")
-    command = [sys.executable, str(ROOT / "stages" / "download.py"), *arguments]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    return run_script(project, ROOT / "stages" / "download.py", *arguments)
 
 
 @pytest.mark.parametrize(("name", "file"), [("suffixes", "suffixes.json"), ("strongreject", "contrast_prompts.csv")])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,21 +12,15 @@ import pytest
 
 from introspection.settings import SettingsError, load_settings
 from tests.conftest import ROOT
-from tests.small_study import code_of, edited
+from tests.processes import run_script
+from tests.small_study import edited
 
 KEY = "organism-blind"
 AWAY = "away"
 
 
 def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=project,
-        env=os.environ | code_of(project),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_script(project, *command, code=project)
 
 
 def shown(project: Path) -> dict[str, str]:

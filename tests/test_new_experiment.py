@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.conftest import ROOT
+from tests.processes import run_script
 from tests.quicker_dvc import repository
 from tests.small_study import code_of
 
@@ -23,10 +24,13 @@ MODEL = "organism"
 
 
 def run(project: Path, *command: str) -> str:
-    environment = os.environ | code_of(project)
-    done = subprocess.run(
-        [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
+    if command[0].endswith(".py"):
+        done = run_script(project, *command, code=project)
+    else:
+        environment = os.environ | code_of(project)
+        done = subprocess.run(
+            [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, check=False
+        )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 

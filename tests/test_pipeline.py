@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from introspection.injection.repengs import ControlVector
 from introspection.injection.vectors import load_vector, save_vector
 from tests.conftest import ROOT
+from tests.processes import run_script
 from tests.quicker_dvc import repository, status
 
 yaml = YAML(typ="rt")
@@ -190,7 +191,8 @@ def test_on_a_processor_that_rounds_otherwise_only_what_is_measured_anew_follows
     """As in `make paper`: the organism's vectors come out with other last bits, and no larger model runs again."""
     folder, lock = project / "results" / "organism" / "vectors", project / "dvc.lock"
     for made in ("download.py suffixes", "download.py strongreject", "prefill.py organism"):  # which no clone holds
-        subprocess.run([sys.executable, *f"stages/{made}".split()], cwd=project, check=True, capture_output=True)
+        done = run_script(project, *f"stages/{made}".split(), code=project)
+        assert done.returncode == 0, done.stderr
     kept = {path: path.read_bytes() for path in (lock, *folder.iterdir())}
     before = stale(project)
     try:

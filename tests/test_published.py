@@ -6,8 +6,6 @@ import itertools
 import math
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -22,6 +20,7 @@ from hypothesis import strategies as st
 from introspection.files import ResultError
 from introspection.rereading import analysis
 from introspection.rereading.analysis import Published, PublishedError, read_published
+from tests.processes import run_script
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "data" / "published"
@@ -447,7 +446,7 @@ def test_the_stage_writes_the_same_tables_twice(tmp_path: Path, tables: Publishe
     shutil.copy(ROOT / "params.yaml", tmp_path)
     written = []
     for _ in range(2):
-        subprocess.run([sys.executable, str(ROOT / "stages" / "published.py")], cwd=tmp_path, check=True)
+        assert run_script(tmp_path, ROOT / "stages" / "published.py").returncode == 0
         written.append({path.name: path.read_bytes() for path in (tmp_path / "results" / "published").iterdir()})
     assert written[0] == written[1]
     read = pd.read_csv(tmp_path / "results" / "published" / "shifts.csv", dtype=str, keep_default_na=False)

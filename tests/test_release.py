@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -20,15 +17,13 @@ from introspection.release.cards import cards
 from introspection.release.citation import read_citation
 from introspection.settings import load_settings
 from tests.conftest import ROOT
+from tests.processes import run_script
 
 SETTINGS = load_settings(ROOT / "params.yaml")
 
 
 def run(folder: Path, *command: str) -> str:
-    environment = os.environ | {"PYTHONPATH": f"{folder / 'src'}{os.pathsep}{folder}"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = run_script(folder, *command, code=folder)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from introspection.paper.pipeline import output_stages
 from tests.conftest import ROOT
+from tests.processes import run_script
 
 PAGE = ROOT / "docs" / "result-files.md"
 
 
 def test_the_page_is_up_to_date(tmp_path: Path) -> None:
-    script = ROOT / "stages" / "document_tables.py"
-    subprocess.run([sys.executable, script, tmp_path / "page.md"], cwd=ROOT, check=True)
+    assert run_script(ROOT, "stages/document_tables.py", str(tmp_path / "page.md")).returncode == 0
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8"), "run `make docs`"
 
 

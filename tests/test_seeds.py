@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +17,7 @@ from introspection.settings import SettingsError, load_settings
 from introspection.sources.datasets import read_suffixes
 from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT
+from tests.processes import run_script
 
 SETTINGS = load_settings(ROOT / "params.yaml")
 SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")
@@ -61,13 +60,7 @@ def test_its_stages_train_another_organism_for_each_seed(tmp_path: Path) -> None
     tables, weights = [], []
     for seed in ("1", "2"):
         for stage in ("train_again.py", "lens_again.py"):
-            done = subprocess.run(
-                [sys.executable, ROOT / "stages" / stage, seed],
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = run_script(tmp_path, ROOT / "stages" / stage, seed)
             assert done.returncode == 0, done.stderr[-2000:]
         tables.append(LENS.read(tmp_path / "results" / "again" / seed / LENS.name))
         weights.append((tmp_path / "models" / "again" / f"organism-{seed}" / "model.safetensors").read_bytes())

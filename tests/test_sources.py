@@ -35,6 +35,7 @@ from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT
 from tests.gguf_files import CONFIGS, random_model, vocabulary, write_gguf
+from tests.processes import run_script
 
 Write = Callable[..., tuple[Path, Any]]
 MIXED = {"mlp": Quantisation.Q4_1, "self_attn": Quantisation.Q8_0}
@@ -363,8 +364,7 @@ def test_without_pip_the_way_out_is_told(shelf: Shelf, tmp_path: Path, monkeypat
 
 
 def stage(folder: Path, key: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "stages" / "fetch_model.py"), key]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return run_script(folder, ROOT / "stages" / "fetch_model.py", key)
 
 
 def test_the_stage_writes_the_folder_that_the_key_names(shelf: Shelf, write: Write, tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from dataclasses import asdict
 from itertools import pairwise, permutations, product
 from math import prod
@@ -32,6 +29,7 @@ from introspection.settings import ModelSettings, Settings, load_settings
 from introspection.stimuli.chat import encode, passage_spans
 from introspection.stimuli.prompts import Stimuli, StimuliError
 from tests.conftest import ROOT
+from tests.processes import run_script
 from tests.reference import piecewise_logits
 
 STIMULI = Stimuli(ROOT / "data" / "prompts")
@@ -272,16 +270,8 @@ def test_the_stages_measure_the_organism(project: Path) -> None:
     values["where"] |= {"directions": 0, "permutations": 100, "resamples": 100}
     with (project / "params.yaml").open("w", encoding="utf-8") as file:
         yaml.dump(values, file)
-    places = os.pathsep.join(str(place) for place in (project / "src", project))
     for stage in ("measure", "summarise"):
-        done = subprocess.run(
-            [sys.executable, f"stages/{stage}.py", "where", "organism"],
-            cwd=project,
-            env=os.environ | {"PYTHONPATH": places},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_script(project, f"stages/{stage}.py", "where", "organism", code=project)
         assert done.returncode == 0, done.stderr[-3000:]
     found = WHERE.read(project / "results" / "organism" / WHERE.name)
     assert len(found) == 2 * 2 * 2 * (2 + 10) and set(found["vector"]) == {"cat"}
