@@ -126,11 +126,12 @@ class _Stage:
 
 
 @contextmanager
-def quicker() -> Iterator[None]:
-    """DVC in this process, within the block."""
-    processes = StageProcesses()
+def quicker(processes: StageProcesses | None = None) -> Iterator[None]:
+    """DVC in this process, within the block. processes: of somebody who ends them; None: its own."""
     with ExitStack() as stack:
-        stack.callback(processes.end)
+        if processes is None:
+            processes = StageProcesses()
+            stack.callback(processes.end)
         stack.enter_context(patch("dvc.stage.run.subprocess", SimpleNamespace(Popen=processes.popen)))
         for module in ("serialize._yaml", "strictyaml"):
             stack.enter_context(patch(f"dvc.utils.{module}.parse_yaml", parsed_once))

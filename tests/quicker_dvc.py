@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, chdir, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,17 +14,22 @@ from unittest.mock import patch
 from dvc.output import Output
 from dvc.repo import Repo
 
-from scripts.quicker_dvc import quicker
+from scripts.quicker_dvc import StageProcesses, quicker
+
+_processes = cache(StageProcesses)
 
 
 @contextmanager
-def repository(project: Path) -> Iterator[Repo]:
-    """The project's repository, whose stages are run by the python that runs this."""
+def repository(project: Path, heard: bool = False) -> Iterator[Repo]:
+    """The project's repository, whose stages are run by the python that runs this.
+
+    heard: they write where the test that asks for them writes, and not where the first one did.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with ExitStack() as stack:
         stack.enter_context(chdir(project))
         stack.enter_context(patch.dict(os.environ, {"PATH": path}))
-        stack.enter_context(quicker())
+        stack.enter_context(quicker(None if heard else _processes()))
         yield stack.enter_context(Repo())
 
 

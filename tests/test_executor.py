@@ -220,13 +220,14 @@ def test_an_actor_that_is_killed_in_the_middle_loses_nothing(
     assert ray.get(actors.handles[0].process.remote()) != process, "another process has taken its place"
 
 
-def test_what_is_wrong_in_an_actor_is_said_as_it_is_here(actors: Actors, qwen2: LanguageModel) -> None:
+def test_what_is_wrong_in_an_actor_is_said_as_it_is_here(actors: Actors, adapter: tuple[Path, Path]) -> None:
+    model = load(adapter[0])
     broken = {"random_1": {k: np.full(32, 1e38, np.float32) for k in range(1, 5)}}
     row = Trial(tuple(range(20)), (2, 10), (Injection("random_1", 1e38, 1, 3),))
     with pytest.raises(NotFiniteError, match=r"^the residual stream at layer \d+ .*random_1.*20 tokens"):
-        run_trials(qwen2, [row], broken)
+        run_trials(model, [row], broken)
     with pytest.raises(ModelError, match="lies in this process alone"):
-        run_trials(LanguageModel(qwen2.model, qwen2.tokenizer), [row], broken)
+        run_trials(LanguageModel(model.model, model.tokenizer), [row], broken)
 
 
 def test_a_killed_driver_goes_on_where_it_was(
@@ -275,7 +276,7 @@ def _no_cluster(**_: object) -> None:
 
 def _driver(base: Path, kept: Path) -> None:
     model = load(base)
-    with on_ray(_settings(2)), kept_in(kept, "driver"):
+    with on_ray(_settings(1)), kept_in(kept, "driver"):
         while True:  # until it is killed
             states(model, load_stimuli(ROOT / "data" / "prompts"))
             time.sleep(60)

@@ -49,7 +49,7 @@ def test_a_key_that_is_a_command_or_a_path_elsewhere_is_refused_before_dvc_uses_
         values["study"]["models"] = ["$(touch ran)", "organism"]
 
     hostile(change)
-    with repository(project) as repo, pytest.raises(ReproductionError):
+    with repository(project, heard=True) as repo, pytest.raises(ReproductionError):
         repo.reproduce(["train", "model"])
     assert (elsewhere / "kept").read_text() == "precious"
     assert not (project / "ran").exists()
@@ -63,7 +63,7 @@ def test_a_misspelt_section_is_told_though_no_stage_reads_it(
         repo.reproduce(["check"])
     hostile(lambda values: values.update({"lense": {}}))
     capfd.readouterr()
-    with repository(project) as repo, pytest.raises(ReproductionError):
+    with repository(project, heard=True) as repo, pytest.raises(ReproductionError):
         repo.reproduce(["check"])
     assert "lense: unknown key" in capfd.readouterr().err
 
