@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from ruamel.yaml import YAML
 
 from benchmarks import h200, question, run
 from benchmarks.measure import Arm, in_child, largest_difference, timed
+from benchmarks.stages import SHARES, table
 from benchmarks.table import as_markdown, compare
+from tests.conftest import ROOT
 
 OURS = Arm(1.0, 2**20, {"p": np.array([0.5, 0.25])}, block_tokens=100, operations=6e9, rate=1e10)
 THEIRS = Arm(5.0, 2**21, {"p": np.array([0.5, 0.25])}, block_tokens=500, scale=2.0)
@@ -28,6 +31,22 @@ def test_a_row_says_ratio_counts_and_share() -> None:
     assert "**10**" in text[2] and "60%" in text[2] and "2 MiB" in text[2] and "missed" not in text[2]
     assert "missed" in text[3]
     assert {line.count("|") for line in text} == {text[0].count("|")}
+
+
+def test_the_stages_of_a_run_are_timed_from_its_stamped_log() -> None:
+    log = "23:59:50 Running stage 'check':\n23:59:58 Running stage 'detection@a':\r00:00:03 half\n"
+    log += "00:00:08 Running stage 'where@a':\n00:01:00 .venv/bin/introspection compare .work/committed\n00:09:00 end\n"
+    text = table(log, "Noted.")
+    assert "Noted." in text
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "|" in line]
+    assert ["the study", "0.2", "0.1", "0.3"] in cells and ["where, which, reader, text", "0.9", "0.0", "0.9"] in cells
+    assert ["check", "", "8"] in cells and ["detection", "10", ""] in cells and ["where", "52", ""] in cells
+
+
+def test_what_each_stage_is_for_is_said() -> None:
+    known = {stage for stages in SHARES.values() for stage in stages.split()}
+    pipeline = set(YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+    assert pipeline - {name for name in pipeline if name.startswith("train")} == known | {"elsewhere"}
 
 
 def test_a_faster_wrong_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:

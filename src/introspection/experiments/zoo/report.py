@@ -20,25 +20,30 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     if not renderer.results.expects(PATH):
         return {}
     table = renderer.results.table(CONFUSION, PATH)
-    values = {"grown.base": settings.organisms.grown.recipe.base}
-    for zoo, rows in table.groupby("zoo", sort=False):
-        values |= {f"{zoo}.{name}": value for name, value in _values(rows).items()}
+    zoo, grown = (table[table["zoo"] == name] for name in ("zoo", "grown"))
+    values = {f"zoo.{name}": value for name, value in _taken(zoo).items()} | {
+        "zoo.rules": wording.count(zoo["organism"].nunique()).capitalize(),
+        "zoo.seeds": _seeds(zoo["seed"].nunique()),
+        "zoo.distance.least": wording.number(round(float(zoo["distance"].min()), 2)),
+        "zoo.distance.largest": wording.number(round(float(zoo["distance"].max()), 2)),
+    }
+    if wrong := list(dict.fromkeys(zoo.loc[~zoo["right"], "organism"])):
+        values["zoo.wrong"] = wording.listing(wrong)
+    if len(grown):
+        values |= {f"grown.{name}": value for name, value in _taken(grown).items()} | {
+            "grown.base": settings.organisms.grown.recipe.base,
+            "grown.verdicts": wording.listing([f"“{row.organism}” {row.verdict}" for row in grown.itertuples()]),
+        }
     return values
 
 
-def _values(table: pd.DataFrame) -> dict[str, str]:
-    wrong = list(dict.fromkeys(table.loc[~table["right"], "organism"]))
-    values: dict[str, str] = {
+def _taken(table: pd.DataFrame) -> dict[str, str]:
+    """How far the rules and the training came with some organisms."""
+    return {
         "organisms": wording.count(len(table)),
-        "rules": wording.count(table["organism"].nunique()).capitalize(),
-        "seeds": _seeds(table["seed"].nunique()),
-        "right": wording.count(int(table["right"].sum())),
+        "right": wording.how_many(int(table["right"].sum())),
         "distance": wording.number(round(float(table["distance"].mean()), 2)),
-        "distance.least": wording.number(round(float(table["distance"].min()), 2)),
-        "distance.largest": wording.number(round(float(table["distance"].max()), 2)),
-        "verdicts": wording.listing([f"“{row.organism}” {row.verdict}" for row in table.itertuples()]),
     }
-    return values | ({"wrong": wording.listing(wrong)} if wrong else {})
 
 
 def _seeds(number: int) -> str:
