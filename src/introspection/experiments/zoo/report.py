@@ -21,12 +21,14 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
         return {}
     table = renderer.results.table(CONFUSION, PATH)
     zoo, grown = (table[table["zoo"] == name] for name in ("zoo", "grown"))
-    values = {f"zoo.{name}": value for name, value in _taken(zoo).items()} | {
-        "zoo.rules": wording.count(zoo["organism"].nunique()).capitalize(),
-        "zoo.seeds": _seeds(zoo["seed"].nunique()),
-        "zoo.distance.least": wording.number(round(float(zoo["distance"].min()), 2)),
-        "zoo.distance.largest": wording.number(round(float(zoo["distance"].max()), 2)),
-    }
+    values: dict[str, str] = {}
+    if len(zoo):
+        values |= {f"zoo.{name}": value for name, value in _taken(zoo).items()} | {
+            "zoo.rules": wording.count(zoo["organism"].nunique()).capitalize(),
+            "zoo.seeds": _seeds(zoo["seed"].nunique()),
+            "zoo.distance.least": wording.number(round(float(zoo["distance"].min()), 2)),
+            "zoo.distance.largest": wording.number(round(float(zoo["distance"].max()), 2)),
+        }
     if wrong := list(dict.fromkeys(zoo.loc[~zoo["right"], "organism"])):
         values["zoo.wrong"] = wording.listing(wrong)
     if len(grown):
