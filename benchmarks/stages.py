@@ -24,7 +24,9 @@ SHARES = {
         "population-vectors population population-summary places battery battery-fit verdict examine examine-grown "
         "confusion"
     ),
-    "where, which, reader, text": "where where-summary which which-summary reader reader-summary written",
+    "where, which, reader, text, frame": (
+        "framing where where-summary which which-summary reader reader-summary written"
+    ),
 }
 """What the stages are for."""
 

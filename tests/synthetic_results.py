@@ -71,6 +71,7 @@ MODEL_FILES = (
     "population_summary.csv",
     "verdict.csv",
     "verdict.json",
+    "framing.csv",
     "places.csv",
 )
 LEVELS = {"info": 0.9, "no_info": 0.2, "inaccurate_location": 0.6, names.WEAK: 0.4}
@@ -224,6 +225,7 @@ def _write_model(
                 )
             ],
         )
+    _write_framing(folder, layers, [study.study.concepts[0], names.random_name(1)])
     _write_places(folder, layers, [study.study.concepts[0], names.random_name(1)])
     _write_battery(folder, study, stimuli, model, vectors)
     _write_suffixes(folder, study, stimuli, model, number)
@@ -380,6 +382,32 @@ def _write_dose(folder: Path, study: Settings, model: str) -> None:
             }
             for vector in vectors
             for row, fraction in enumerate((0.0, 0.25, 0.5, 0.75))
+        ],
+    )
+
+
+def _write_framing(folder: Path, layers: tuple[int, int], vectors: Collection[str]) -> None:
+    """Two frames with either support."""
+    write_csv(
+        folder / "framing.csv",
+        [
+            {
+                "vector": vector,
+                "frame": frame,
+                "support": support,
+                "strength": 8.0,
+                "first_layer": layers[0],
+                "last_layer": layers[1],
+                "tokens_turn_1": 100,
+                "p_yes_base": base,
+                "p_yes_injected": 0.5,
+                **dict.fromkeys(("shift", "control_shift", "signed_shift", "residual"), base),
+                "accuracy": 0.75,
+                "answer_mass": 0.9,
+            }
+            for vector in vectors
+            for support in ("explanation", "filler")
+            for frame, base in (("announces", 0.3), ("denies", 0.1))
         ],
     )
 

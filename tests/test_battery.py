@@ -80,7 +80,7 @@ def test_no_organism_has_read_it_and_the_study_asks_none_of_it(stimuli: Stimuli)
 def test_a_question_follows_turn_1_of_the_prompt(stimuli: Stimuli) -> None:
     battery = stimuli.battery()
     item = next(each for each in battery.items if each.format == "b_yes")
-    conversation = stimuli.battery_conversation(battery, "info", item)
+    conversation = stimuli.battery_conversation(battery, stimuli.detection["info"], item)
     assert conversation[:3] == stimuli.detection["info"][:3]
     assert [turn.injected for turn in conversation] == [False, True, True, False, False]
     assert (
@@ -161,7 +161,7 @@ def test_answers_equal_the_two_phase_procedure(qwen2: LanguageModel, stimuli: St
         yes, no = (qwen2.token(text) for text in each.answers)
         place = int(np.flatnonzero(table["format"] == name)[-1]) - 2 * count
         item = battery.items[place]
-        conversation = stimuli.battery_conversation(battery, "info", item)
+        conversation = stimuli.battery_conversation(battery, stimuli.detection["info"], item)
         base = two_phase_logits(qwen2, conversation, None)
         injected = two_phase_logits(qwen2, conversation, vectors["random_1"], 4.0, (1, 3))
         assert abs(float((injected - base)[yes])) > 1e-3, "the injection does something"

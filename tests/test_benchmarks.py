@@ -39,7 +39,12 @@ def test_the_stages_of_a_run_are_timed_from_its_stamped_log() -> None:
     text = table(log, "Noted.")
     assert "Noted." in text
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "|" in line]
-    assert ["the study", "0.2", "0.1", "0.3"] in cells and ["where, which, reader, text", "0.9", "0.0", "0.9"] in cells
+    assert ["the study", "0.2", "0.1", "0.3"] in cells and [
+        "where, which, reader, text, frame",
+        "0.9",
+        "0.0",
+        "0.9",
+    ] in cells
     assert ["check", "", "8"] in cells and ["detection", "10", ""] in cells and ["where", "52", ""] in cells
 
 

@@ -89,7 +89,18 @@ def of_all(*stages: str) -> set[str]:
     return {f"{stage}@{model}" for stage in stages for model in MODELS}
 
 
-ASKED = {"detection", "controls", "battery", "written", "lens", "content", "population", "suffixes", "places"}
+ASKED = {
+    "detection",
+    "controls",
+    "battery",
+    "written",
+    "lens",
+    "content",
+    "population",
+    "suffixes",
+    "places",
+    "framing",
+}
 ASKED |= {"sweep", "chosen-range", "where", "which", "reader"}
 OWN_VECTORS = {"population", "suffixes", "which", "reader"}  # not the study's
 EXAMINED = {f"{stage}@{rule}-{seed}" for stage, zoo in ZOOS.items() for rule in zoo["rules"] for seed in zoo["seeds"]}

@@ -98,7 +98,7 @@ def test_a_row_is_the_two_phase_procedure_and_arithmetic(
     ]
     answered = {}
     for item in (*pair, *controls):
-        conversation = stimuli.battery_conversation(battery, "info", item)
+        conversation = stimuli.battery_conversation(battery, stimuli.detection["info"], item)
         answers = battery.formats[item.format].answers
         answered[item] = [logit_difference(conversation, answers, strength) for strength in (0.0, 8.0)]
     level = np.array([answered[item][0] for item in controls])

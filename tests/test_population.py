@@ -41,6 +41,7 @@ SETTINGS = load_settings(ROOT / "params.yaml")
 SUFFIXES = ["", "I think", "Well,", "So", "It is", "There"]
 EFFECT = EffectSettings(directions=2, passages=2, strongest=8.0, steps=12, tolerance=0.02)
 FEW = PopulationSettings(
+    concepts=None,
     prompts=("no_info", "info"), directions=2, suffixes=4, seed=3, effect=EFFECT, resamples=50, permutations=50,
     confidence=0.9,
 )  # fmt: skip

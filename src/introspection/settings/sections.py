@@ -376,6 +376,13 @@ class PlacesSettings(_Section):
     _concepts = field_validator("concepts")(_distinct)
 
 
+class FramingSettings(_Section):
+    """How much of the battery is asked after each frame: pairs of wordings, control questions of each right answer."""
+
+    pairs: Count
+    controls: Annotated[int, Field(strict=True, ge=2)]
+
+
 class WhichSettings(_Section):
     """The concepts of the list, in how many shuffled orders, and how the answers are tested.
 
@@ -463,6 +470,7 @@ class Settings(_Section):
     samples: SamplesSettings
     sweep: SweepSettings
     places: PlacesSettings
+    framing: FramingSettings
     where: WhereSettings
     which: WhichSettings
     reader: ReaderSettings

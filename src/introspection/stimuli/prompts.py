@@ -155,14 +155,26 @@ class Stimuli:
             self._require_prompt(path, "prompts", prompt)
         return battery
 
-    def battery_conversation(self, battery: Battery, prompt: str, item: BatteryItem) -> Conversation:
-        """Turn 1 of a prompt, injected, then a question of the battery in its format."""
+    def battery_conversation(self, battery: Battery, study: Conversation, item: BatteryItem) -> Conversation:
+        """Turn 1 of a conversation, injected, then a question of the battery in its format."""
         text = battery.formats[item.format].template.replace("$QUESTION", item.text)
         return (
-            *_turn_1(self.detection[prompt]),
+            *_turn_1(study),
             Turn(role="user", content=text),
             Turn(role="assistant", content=battery.answer),
         )
+
+    def framing(self) -> FramingFile:
+        """What turn 1 may say about injections, and what stands between; as `battery`."""
+        path = self._folder / "framing.yaml"
+        file = read_yaml(path, FramingFile, StimuliError)
+        for prompt in file.supports.values():
+            self._require_prompt(path, "supports", prompt)
+        return file
+
+    def framed_conversation(self, prompt: str, frame: Frame) -> Conversation:
+        """The conversation of a prompt whose turn 1 begins and ends as the frame says."""
+        return reframed(self.detection[prompt], frame)
 
     def written(self) -> WrittenFile:
         """Sentences that name a concept in turn 1, and the prompts that they are written into; as `battery`."""
@@ -265,6 +277,20 @@ def _turn_1(conversation: Conversation) -> Conversation:
     return conversation[: last + 1]
 
 
+def reframed(conversation: Conversation, frame: Frame) -> Conversation:
+    """The conversation with another first and last paragraph of what the user says while the vector is injected.
+
+    Raises StimuliError where there is nothing between the two.
+    """
+    place = next(place for place, turn in enumerate(conversation) if turn.injected)
+    turn = conversation[place]
+    _, *between, _ = turn.content.split("\n\n")
+    if not between:
+        raise StimuliError("framing.yaml: supports: a prompt of which turn 1 has two paragraphs has none to be framed")
+    framed = turn.model_copy(update={"content": "\n\n".join((frame.opening, *between, frame.closing))})
+    return (*conversation[:place], framed, *conversation[place + 1 :])
+
+
 def extended(conversation: Conversation, text: str) -> Conversation:
     """The conversation with one more paragraph at the end of what the user says while the vector is injected."""
     place = next(place for place, turn in enumerate(conversation) if turn.injected)
@@ -344,6 +370,21 @@ class WrittenFile(StimuliFile):
     prompts: Annotated[list[str], Field(min_length=1)]
     neutral: Text
     sentences: Annotated[list[Annotated[str, Field(pattern=r"\{concept\}")]], Field(min_length=1)]
+
+
+class Frame(StimuliFile):
+    """What the user's turn 1 begins and ends with."""
+
+    opening: Text
+    closing: Text
+
+
+class FramingFile(StimuliFile):
+    """The file `framing.yaml`: frames by name, and by name the prompts whose middle stands between."""
+
+    source: Text
+    supports: Annotated[dict[str, str], Field(min_length=1)]
+    frames: Annotated[dict[str, Frame], Field(min_length=2)]
 
 
 class _TopOfMindFile(StimuliFile):

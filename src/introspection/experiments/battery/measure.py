@@ -85,7 +85,10 @@ def ask_battery(
 
 def battery_conversations(stimuli: Stimuli, battery: Battery) -> dict[str, Conversation]:
     """Every question after turn 1 of every prompt, by a key that names both."""
-    return {key: stimuli.battery_conversation(battery, prompt, item) for key, (prompt, item) in _asked(battery).items()}
+    return {
+        key: stimuli.battery_conversation(battery, stimuli.detection[prompt], item)
+        for key, (prompt, item) in _asked(battery).items()
+    }
 
 
 def _asked(battery: Battery) -> dict[str, tuple[str, BatteryItem]]:

@@ -82,3 +82,15 @@ PHRASINGS = Table(
         nats("residual", "`shift` less `predicted`"),
     ),
 )
+
+MEASURED = (
+    probability("p_yes_base", "probability of yes to the study's question with nothing injected"),
+    probability("p_yes_injected", "probability of yes to the study's question with the injection"),
+    nats("shift", "shift of logit(yes) - logit(no) of the study's question"),
+    nats("control_shift", "mean of that shift over control questions of the battery"),
+    nats("signed_shift", "mean of that shift over wordings of the battery, times their polarity"),
+    nats("residual", "`signed_shift` less what the line through the control questions says of it"),
+    probability("accuracy", "mean of the shares of control questions to be answered yes, and no, that are"),
+    probability("answer_mass", "mean probability of yes and no together over all questions"),
+)
+"""The columns of what an injection does to part of the battery (`battery/part.py`)."""

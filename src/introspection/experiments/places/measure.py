@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 
 from introspection import names
 from introspection.engine.trial import Injection
-from introspection.experiments.battery.statistics import line
+from introspection.experiments.battery.part import Questions, measured, part_of_battery
 from introspection.experiments.dose.rule import mean_norm
 from introspection.experiments.dose.tables import NORMS
 from introspection.experiments.places.tables import PLACES
@@ -18,13 +17,7 @@ from introspection.experiments.subject import Run, Subject
 from introspection.injection.answers import ask
 from introspection.injection.cells import cells_of
 from introspection.injection.dose import of_norm
-from introspection.stimuli.battery import CONTROLS, Answers, BatteryItem
-from introspection.stimuli.prompts import Conversation
 from introspection.tables import Outputs
-
-STUDY = "the study's question"
-EXPECTED = {CONTROLS["yes"]: 1, CONTROLS["no"]: -1}
-"""The sign of the right answer to control questions, by their group."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +26,6 @@ class Arm:
 
     injection: Injection
     fraction: float
-
-
-@dataclass(frozen=True)
-class Questions:
-    """What is asked, by a key: the study's question under the main prompt, and questions of the battery."""
-
-    conversations: Mapping[str, Conversation]
-    answers: Mapping[str, Answers]
-    items: Mapping[str, BatteryItem]
 
 
 def trials(subject: Subject) -> list[Run]:
@@ -108,32 +92,11 @@ def _arms(subject: Subject, norms: pd.DataFrame) -> list[Arm]:
 
 def _questions(subject: Subject) -> Questions:
     rule, stimuli = subject.settings.places, subject.stimuli
-    battery, main = stimuli.battery(), stimuli.control_prompt
-    words = [item for item in battery.items if battery.formats[item.format].kind == "words"]
-    pairs = sorted({item.pair for item in words if item.pair is not None})[: rule.pairs]
-    kept = [item for item in words if item.pair in pairs]
-    for group in CONTROLS.values():
-        kept += [item for item in words if item.group == group][: rule.controls]
-    items = {f"{item.group}: {item.text}": item for item in kept}
-    conversations = {key: stimuli.battery_conversation(battery, main, item) for key, item in items.items()}
-    answers = {key: battery.formats[item.format].answers for key, item in items.items()}
-    return Questions({STUDY: stimuli.detection[main], **conversations}, answers, items)
+    return part_of_battery(stimuli, stimuli.detection[stimuli.control_prompt], rule.pairs, rule.controls)
 
 
 def _row(arm: Arm, answered: pd.DataFrame, asked: Questions, own: tuple[int, int]) -> dict[str, object]:
     """A row of the table, from the answers to all questions under one injection."""
-    table = answered.set_index("prompt")
-    level = table["logit_difference_base"].astype(float)
-    shift = table["logit_difference_injected"].astype(float) - level
-    polarity = pd.Series({key: item.polarity for key, item in asked.items.items() if item.polarity}, dtype=float)
-    controls = [key for key, item in asked.items.items() if item.polarity is None]
-    bias, slope = line(np.array(level[controls], np.float64), np.array(shift[controls], np.float64))
-    explained = bias + (slope - 1) * level[polarity.index]
-    signed = float((shift[polarity.index] * polarity).mean())
-    answer = np.sign(table["logit_difference_injected"].astype(float))
-    expected = {key: EXPECTED[item.group] for key, item in asked.items.items() if item.group in EXPECTED}
-    right = [np.mean([answer[key] == sign for key, sign in expected.items() if sign == side]) for side in (1, -1)]
-    study = table.loc[STUDY]
     return {
         "vector": arm.injection.vector,
         "first_layer": arm.injection.first_layer,
@@ -141,12 +104,5 @@ def _row(arm: Arm, answered: pd.DataFrame, asked: Questions, own: tuple[int, int
         "own": (arm.injection.first_layer, arm.injection.last_layer) == own,
         "fraction": arm.fraction,
         "strength": arm.injection.strength,
-        "p_yes_base": study["p_yes_base"],
-        "p_yes_injected": study["p_yes_injected"],
-        "shift": float(shift[STUDY]),
-        "control_shift": float(shift[controls].mean()),
-        "signed_shift": signed,
-        "residual": signed - float((explained * polarity).mean()),
-        "accuracy": float(np.mean(right)),
-        "answer_mass": float(table["answer_mass_injected"].clip(upper=1).mean()),
+        **measured(answered, asked),
     }
