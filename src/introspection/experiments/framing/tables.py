@@ -10,7 +10,7 @@ FRAMING = Table(
     (
         VECTOR,
         Column("frame", "text", "what turn 1 says of injections, a key of data/prompts/framing.yaml"),
-        Column("support", "text", "what stands between: the explanation of transformers, or filler as long"),
+        Column("support", "text", "what stands between: the explanation of transformers, or filler"),
         *RANGE,
         Column("tokens_turn_1", "integer", "of the model's own, in turn 1 of user and assistant", 1),
         *MEASURED,
