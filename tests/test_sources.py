@@ -373,6 +373,7 @@ def test_the_stage_writes_the_folder_that_the_key_names(shelf: Shelf, write: Wri
     values = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["packages"] = {"small": shelf.add({MEMBER: path.read_bytes()}).model_dump()}
     values["adapters"] = {}
+    values["organisms"]["grown"] |= {"rules": {}}
     values["models"]["small"] = {
         "source": "data/raw/small",
         "dtype": "float32",
