@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 from unittest.mock import patch
 
 from dvc.cli import main
@@ -75,9 +75,13 @@ def _value_at(config: Any, key_path: str, separator: str) -> Any:
 
 
 class StageProcesses:
-    """Starts what DVC starts: a stage in a process that forks from one with the libraries, all else as DVC would."""
+    """Starts what DVC starts: a stage in a process that forks from one with the libraries, all else as DVC would.
 
-    def __init__(self) -> None:
+    said: files that take what stages write to their two streams; None: the streams of this process do.
+    """
+
+    def __init__(self, said: tuple[IO[bytes], IO[bytes]] | None = None) -> None:
+        self._out, self._errors = said or (None, None)
         self._server: subprocess.Popen[str] | None = None
         self._replies: TextIO | None = None
 
@@ -94,7 +98,9 @@ class StageProcesses:
         if self._server is None or self._replies is None:
             reading, writing = os.pipe()
             server = [sys.executable, str(Path(__file__).with_name("forked_stages.py")), str(writing)]
-            self._server = subprocess.Popen(server, stdin=subprocess.PIPE, text=True, pass_fds=[writing])
+            self._server = subprocess.Popen(
+                server, stdin=subprocess.PIPE, stdout=self._out, stderr=self._errors, text=True, pass_fds=[writing]
+            )
             os.close(writing)
             self._replies = os.fdopen(reading)
         assert self._server.stdin is not None
