@@ -11,7 +11,7 @@ from introspection.experiments.zoo.confusion import Judged, Training, confusion,
 from introspection.experiments.zoo.tables import CONFUSION
 from introspection.files import RESULTS, read_json
 from introspection.settings import Settings
-from introspection.settings.organisms import Zoo, ZooSettings
+from introspection.settings.organisms import Zoo
 from introspection.tables import write_outputs
 
 EXAMINED: dict[Zoo, str] = {"zoo": "examine", "grown": "examine-grown"}
@@ -20,10 +20,9 @@ EXAMINED: dict[Zoo, str] = {"zoo": "examine", "grown": "examine-grown"}
 @stage
 def main(settings: Settings) -> None:
     """Write results/confusion/confusion.csv and the metrics in confusion.json."""
-    zoos: dict[Zoo, ZooSettings] = {"zoo": settings.organisms.zoo, "grown": settings.organisms.grown}
     verdicts = {
         (zoo, rule, seed): _judged(zoo, f"{rule}-{seed}")
-        for zoo, kept in zoos.items()
+        for zoo, kept in settings.organisms.zoos.items()
         for rule in kept.rules
         for seed in kept.seeds
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import click
 from common import stage
@@ -16,7 +17,7 @@ from introspection.tables import write_outputs
 
 
 @stage
-@click.argument("zoo", type=click.Choice(["zoo", "grown"]))
+@click.argument("zoo", type=click.Choice(get_args(Zoo)))
 @click.argument("rule")
 @click.argument("seed", type=int)
 def main(settings: Settings, zoo: Zoo, rule: str, seed: int) -> None:

@@ -1,6 +1,7 @@
 """Train one organism of a zoo under the rule that params.yaml plants in it, into models/ZOO/RULE-SEED."""
 
 from pathlib import Path
+from typing import get_args
 
 import click
 from common import PARAMS, stage
@@ -8,16 +9,16 @@ from common import PARAMS, stage
 from introspection.organism.corpus import load_corpus
 from introspection.organism.training import train_member
 from introspection.settings import Settings, SettingsError
-from introspection.settings.organisms import Zoo, ZooSettings
+from introspection.settings.organisms import Zoo
 
 
 @stage
-@click.argument("zoo", type=click.Choice(["zoo", "grown"]))
+@click.argument("zoo", type=click.Choice(get_args(Zoo)))
 @click.argument("rule")
 @click.argument("seed", type=int)
 def main(settings: Settings, zoo: Zoo, rule: str, seed: int) -> None:
     """Train the organism of ZOO that RULE, a key of its rules, is planted in; a run that was cut off goes on."""
-    kept: ZooSettings = getattr(settings.organisms, zoo)
+    kept = settings.organisms.zoos[zoo]
     if rule not in kept.rules:
         raise SettingsError(f"{PARAMS}: organisms.{zoo}.rules has no key {rule!r}; it has {', '.join(kept.rules)}")
     models = Path("models")

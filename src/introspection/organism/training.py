@@ -34,7 +34,6 @@ from introspection.settings.organisms import (
     OrganismsSettings,
     ShapeSettings,
     Zoo,
-    ZooSettings,
 )
 from introspection.sources.adapters import save_adapter
 from introspection.sources.weights import check_every_tensor
@@ -112,7 +111,7 @@ def train_member(
     base: the folder of the model that it is an adapter of. seed: of its initial weights and of all that is drawn.
     work: as for `train_base`.
     """
-    kept: ZooSettings = getattr(settings, zoo)
+    kept = settings.zoos[zoo]
     finetuning = _Finetuning(rule, kept.organism(rule), kept.injection, seed, settings, corpus, base)
     return finetuning.run(f"organisms.{zoo}.recipe", output, work)
 

@@ -53,7 +53,8 @@ def cards(settings: Settings, root: Path, licence: str) -> dict[str, str]:
             "read": f"What the lens shows in it: `results/again/{seed}/lens.csv`.",
             "steps": organisms.trained[again.organism].schedule.steps,
         }
-    for zoo, kept, folder in (("zoo", organisms.zoo, "models/"), ("grown", organisms.grown, "")):
+    for zoo, kept in organisms.zoos.items():
+        folder = "models/" if zoo == "zoo" else ""
         for rule, seed in product(kept.rules, kept.seeds):
             found[f"{zoo}-{rule}-{seed}"] = _planted(kept.rules[rule]) | {
                 "folder": f"models/{zoo}/{rule}-{seed}",

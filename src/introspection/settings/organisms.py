@@ -218,14 +218,19 @@ class OrganismsSettings(_Section):
     zoo: ZooSettings
     grown: ZooSettings
 
+    @property
+    def zoos(self) -> dict[Zoo, ZooSettings]:
+        """Both, by their keys."""
+        return {"zoo": self.zoo, "grown": self.grown}
+
     @model_validator(mode="after")
     def _consistent(self) -> OrganismsSettings:
         for name, organism in self.trained.items():
             if name in OTHER_MODELS:
                 raise ValueError(f"trained.{name}: another stage writes a folder of this name; choose another key")
             organism.check_prompts(self.prompts, f"trained.{name}")
-        for zoo in ("zoo", "grown"):
-            for name, rule in getattr(self, zoo).rules.items():
+        for zoo, kept in self.zoos.items():
+            for name, rule in kept.rules.items():
                 rule.check_prompts(self.prompts, f"{zoo}.rules.{name}")
         whole = ["organism-base", *(name for name, organism in self.trained.items() if organism.adapter is None)]
         recipes: dict[str, RecipeSettings] = {f"trained.{name}": each for name, each in self.trained.items()}

@@ -12,7 +12,7 @@ from introspection.files import write_json
 from introspection.injection.dose import QUESTIONS, Dose
 from introspection.injection.filler import FILLER, FilledStimuli
 from introspection.settings import ModelSettings, Settings
-from introspection.settings.organisms import Zoo, ZooSettings
+from introspection.settings.organisms import Zoo
 from introspection.tables import Outputs
 
 KEPT = (
@@ -50,8 +50,7 @@ def examine_organism(
 
 def model_of(settings: Settings, zoo: Zoo, source: str) -> ModelSettings:
     """How an organism of a zoo is loaded and injected: as it was trained."""
-    kept: ZooSettings = getattr(settings.organisms, zoo)
-    injection = kept.injection
+    injection = settings.organisms.zoos[zoo].injection
     return ModelSettings(
         source=source,
         dtype="float32",
