@@ -554,7 +554,12 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(corpus, organisms, t
             ("organism-base", lambda m, w: train_base(organisms, corpus, m / "organism-base", w)),
             ("small", lambda m, w: train_organism("small", organisms, corpus, m, m / "small", w)),
             ("adapter", lambda m, w: train_organism("adapter", organisms, corpus, m, m / "adapter", w)),
-            ("notices-1", lambda m, w: train_member("notices", 1, organisms, corpus, m, m / "notices-1", w)[0]),
+            (
+                "notices-1",
+                lambda m, w: train_member(
+                    "zoo", "notices", 1, organisms, corpus, m / "organism-base", m / "notices-1", w
+                )[0],
+            ),
         ):
             if run == "resumed":
                 with monkeypatch.context() as patch, pytest.raises(_Interrupted):
