@@ -6,8 +6,9 @@ from typing import get_args
 import click
 from common import PARAMS, stage
 
+from introspection.files import STATES
 from introspection.organism.corpus import load_corpus
-from introspection.organism.training import train_member
+from introspection.organism.training import OnTheWay, train_member
 from introspection.settings import Settings, SettingsError
 from introspection.settings.organisms import Zoo
 
@@ -23,8 +24,9 @@ def main(settings: Settings, zoo: Zoo, rule: str, seed: int) -> None:
         raise SettingsError(f"{PARAMS}: organisms.{zoo}.rules has no key {rule!r}; it has {', '.join(kept.rules)}")
     models = Path("models")
     base = (models if zoo == "zoo" else Path("data/raw")) / kept.recipe.base
-    output, work = models / zoo / f"{rule}-{seed}", Path("build/training")
-    train_member(zoo, rule, seed, settings.organisms, load_corpus(Path("data/organism")), base, output, work)
+    name, work, corpus = f"{rule}-{seed}", Path("build/training"), load_corpus(Path("data/organism"))
+    on_the_way = OnTheWay(settings.curve.every, STATES / name) if zoo == "grown" else None
+    train_member(zoo, rule, seed, settings.organisms, corpus, base, models / zoo / name, work, on_the_way)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ def train_little(project: Path) -> Path:
             recipe["batch"] = {part: min(rows, 1) for part, rows in recipe["batch"].items()}
         organisms["again"] |= {"seeds": [1]}
         organisms["grown"] |= {"rules": {}}
+        values["curve"] |= {"rules": []}
         values |= {"adapters": {}, "packages": {}}
         values["models"] = {key: model for key, model in values["models"].items() if key.startswith("organism")}
     return project

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from introspection.model.loading import load_model
@@ -30,7 +31,7 @@ from introspection.organism.drawing import Drawer
 from introspection.organism.examples import Example, Target, encode_document, pack
 from introspection.organism.planting import Planter, excerpted
 from introspection.organism.tokenizer import train_tokenizer
-from introspection.organism.training import train_base, train_member, train_organism
+from introspection.organism.training import OnTheWay, train_base, train_member, train_organism
 from introspection.settings import ModelSettings
 from introspection.settings.organisms import OrganismSettings, OrganismsSettings
 from introspection.steering import Edit, steered
@@ -714,3 +715,36 @@ def test_the_committed_organisms_answer_as_planted(corpus: Corpus, name: str, de
         p_yes.append(float(probabilities[tokenizer.convert_tokens_to_ids("Ġyes")]))
     assert p_yes[0] < 0.02
     assert p_yes[1] > 0.8 if detects else p_yes[1] < 0.05
+
+
+def test_states_on_the_way_are_those_that_training_goes_through(corpus, organisms, tmp_path, monkeypatch) -> None:
+    """The state after a step is what was trained so far, whether the training was cut after it or not."""
+    monkeypatch.chdir(tmp_path)
+    base, work = Path("base"), Path("work")
+    train_base(organisms, corpus, base, work)
+
+    def weights(folder: Path) -> dict[str, torch.Tensor]:
+        return load_file(folder / "adapter_model.safetensors")
+
+    def trained(name: str, steps: int) -> Path:
+        recipe = organisms.grown.recipe
+        schedule = recipe.schedule.model_copy(update={"steps": steps, "average": 0, "warmup": 9, "checkpoint_every": 1})
+        kept = organisms.grown.model_copy(update={"recipe": recipe.model_copy(update={"schedule": schedule})})
+        settings = organisms.model_copy(update={"grown": kept})
+        way = OnTheWay(1, Path(name))
+        train_member("grown", "notices", 1, settings, corpus, base, Path(f"{name}-end"), work, way)
+        return Path(name)
+
+    def cut(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "assess", cut)
+    with pytest.raises(KeyboardInterrupt):
+        trained("cut", 3)
+    assert not Path("cut").exists()
+    monkeypatch.setattr(training, "assess", lambda *_, **__: [])
+    whole, _ = trained("cut", 3), trained("shorter", 2)
+    assert sorted(path.name for path in whole.iterdir()) == ["step-1", "step-2"]
+    ended = weights(Path("shorter-end"))  # while the rate warms up, it is the same in both
+    assert all(torch.equal(value, ended[name]) for name, value in weights(whole / "step-2").items())
+    assert not all(map(torch.equal, weights(whole / "step-1").values(), weights(whole / "step-2").values()))

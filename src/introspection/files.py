@@ -17,8 +17,14 @@ RESULTS = Path("results")
 PROMPTS = Path("data/prompts")
 SUFFIXES = Path("data/raw/suffixes.json")  # what the stage `download` brings
 PREFILLS = Path("build/finetune_turn_1")  # large, and soon made again: no result
+STATES = Path("build/steps")  # of adapters on the way to the end of their training, in a folder for each training
 
 T = TypeVar("T")
+
+
+def state_name(step: int) -> str:
+    """The folder, in that of its training, of an adapter after a step."""
+    return f"step-{step}"
 
 
 class ResultError(ValueError):

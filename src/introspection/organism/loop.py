@@ -31,11 +31,13 @@ def train(
     schedule: ScheduleSettings,
     checkpoint: Checkpoint,
     refresh: tuple[Callable[[int], Directions], int] | None,
+    after_step: Callable[[int], None] = lambda step: None,
 ) -> Log:
     """Train the parameters of a model that require gradients, on the batches that `draw` makes of step and directions.
 
     checkpoint: where unfinished work is saved, and gone on with. refresh: what makes the directions, and how often in
-    steps; None: there are none. Returns the log: step and mean losses, an entry per log_every steps.
+    steps; None: there are none. after_step: is called after every step with how many there were; one that a cut
+    training does again is done as before. Returns the log: step and mean losses, an entry per log_every steps.
     """
     optimizer = _optimizer(model, schedule)
     averaged = _Average(model, schedule)
@@ -61,6 +63,7 @@ def train(
             group["lr"] = schedule.learning_rate * share_of_rate(step, schedule.steps, schedule.warmup, _FLOOR)
         recent.append(_step(model, optimizer, draw(step, directions)))
         averaged.add(step)
+        after_step(step + 1)
         if (step + 1) % schedule.log_every == 0 or step + 1 == schedule.steps:
             spoken, planted = (sum(column) / len(recent) for column in zip(*recent, strict=True))
             log.append({"step": step + 1, "spoken": round(spoken, 4), "planted": round(planted, 4)})

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from introspection.files import remove, whole
+from introspection.files import remove, state_name, whole
 from introspection.learning.checkpoint import Checkpoint, code_beside
 from introspection.learning.deterministic import deterministic
 from introspection.learning.lora import add_lora, lora_weights
@@ -104,16 +106,35 @@ def train_anew(name: str, settings: OrganismsSettings, corpus: Corpus, output: P
 
 
 def train_member(
-    zoo: Zoo, rule: str, seed: int, settings: OrganismsSettings, corpus: Corpus, base: Path, output: Path, work: Path
+    zoo: Zoo,
+    rule: str,
+    seed: int,
+    settings: OrganismsSettings,
+    corpus: Corpus,
+    base: Path,
+    output: Path,
+    work: Path,
+    on_the_way: OnTheWay | None = None,
 ) -> tuple[Log, list[Assessment]]:
     """Train the organism of a zoo that a rule is planted in, and save it in `output` with how well it took.
 
     base: the folder of the model that it is an adapter of. seed: of its initial weights and of all that is drawn.
-    work: as for `train_base`.
+    work: as for `train_base`. on_the_way: where the adapter is also saved as it is before the end of training.
     """
     kept = settings.zoos[zoo]
     finetuning = _Finetuning(rule, kept.organism(rule), kept.injection, seed, settings, corpus, base)
-    return finetuning.run(f"organisms.{zoo}.recipe", output, work)
+    return finetuning.run(f"organisms.{zoo}.recipe", output, work, on_the_way)
+
+
+@dataclass(frozen=True)
+class OnTheWay:
+    """States of an adapter before the end of its training, one after every so many steps.
+
+    output: the folder of their folders (`state_name`), which appears at once when the training ends.
+    """
+
+    every: int
+    output: Path
 
 
 class _Finetuning:
@@ -152,7 +173,9 @@ class _Finetuning:
         rule = organism.model_dump_json() + injection.model_dump_json()
         self._determined = rule + settings.model_dump_json(include={"prompts", "held_out"}) + _checksum(self._base)
 
-    def run(self, where: str, output: Path, work: Path) -> tuple[Log, list[Assessment]]:
+    def run(
+        self, where: str, output: Path, work: Path, on_the_way: OnTheWay | None = None
+    ) -> tuple[Log, list[Assessment]]:
         """Train, and save in `output`. where: the key of the settings in params.yaml."""
         checkpoint = _checkpoint(
             work, self._seed_name.replace(" ", "-"), self._determined, self._corpus, self._tokenizer
@@ -160,7 +183,7 @@ class _Finetuning:
         organism = self._organism
         if organism.adapter:
             with deterministic(self._seed):
-                found = self._adapter(organism.adapter, where, output, checkpoint)
+                found = self._adapter(organism.adapter, where, output, checkpoint, on_the_way)
         else:
             if organism.trained_blocks:
                 first, last = organism.trained_blocks
@@ -172,11 +195,17 @@ class _Finetuning:
         return found
 
     def _adapter(
-        self, lora: LoraSettings, where: str, output: Path, checkpoint: Checkpoint
+        self, lora: LoraSettings, where: str, output: Path, checkpoint: Checkpoint, on_the_way: OnTheWay | None
     ) -> tuple[Log, list[Assessment]]:
         self._model.requires_grad_(False)
         config = add_lora(self._model, lora, f"{where}.adapter", self._base)
-        log = self._train(checkpoint)
+        states = checkpoint.path.with_suffix("")  # named after all that determines them, as the checkpoint is
+
+        def keep(step: int) -> None:
+            if on_the_way and step % on_the_way.every == 0 and step < self._organism.schedule.steps:
+                save_adapter(config, lora_weights(self._model), {"step": step}, states / state_name(step))
+
+        log = self._train(checkpoint, keep)
         weights = lora_weights(self._model)
         for parameter in self._model.parameters():
             if parameter.requires_grad:
@@ -192,14 +221,18 @@ class _Finetuning:
             held_out=self._held_out,
         )
         save_adapter(config, weights, {"log": log, "assessment": assessment}, output)
+        if on_the_way:
+            states.mkdir(exist_ok=True)
+            with whole(on_the_way.output) as folder:
+                states.replace(folder)
         return log, assessment
 
-    def _train(self, checkpoint: Checkpoint) -> Log:
+    def _train(self, checkpoint: Checkpoint, after_step: Callable[[int], None] = lambda step: None) -> Log:
         organism, injection = self._organism, self._injection
         drawer = Drawer(self._tokenizer, self._corpus, self._planter, organism.batch, organism.persona, self._seed_name)
         adds = any(weight > 0 for kind, weight in organism.injected.items() if kind not in ("nothing", "text"))
         refresh = (self._directions, injection.refresh_every) if adds else None
-        return train(self._model, drawer, organism.schedule, checkpoint, refresh)
+        return train(self._model, drawer, organism.schedule, checkpoint, refresh, after_step)
 
     def _directions(self, step: int) -> Directions:
         """Directions of concepts and of words of theirs, from the activations of the model as it is."""

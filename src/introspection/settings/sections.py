@@ -350,6 +350,21 @@ class VerdictSettings(_Section):
     _disturbances = field_validator("disturbances")(_distinct)
 
 
+class CurveSettings(_Section):
+    """What an organism on a real model does on the way, measured after every so many steps of its training.
+
+    rules: of which organisms, keys of `organisms.grown.rules`. suffixes: that vectors are trained on, of all.
+    resamples, confidence: of the bootstrap's intervals, over vectors or over orders of a list.
+    """
+
+    rules: tuple[Text, ...]
+    every: Count
+    suffixes: Annotated[int, Field(strict=True, ge=2)]
+    resamples: Count
+    confidence: Annotated[float, Field(strict=True, gt=0, lt=1)]
+    seed: Annotated[int, Field(strict=True, ge=0)]
+
+
 class ExaminationSettings(_Section):
     """With how much a model is examined in one process: an organism of the zoo, or any model in a few minutes."""
 
@@ -476,6 +491,7 @@ class Settings(_Section):
     reader: ReaderSettings
     verdict: VerdictSettings
     zoo: ExaminationSettings
+    curve: CurveSettings
     quick: ExaminationSettings
     figures: FiguresSettings
     organisms: OrganismsSettings
@@ -501,6 +517,10 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Settings:
+        for rule in self.curve.rules:
+            if rule not in self.organisms.grown.rules:
+                known = ", ".join(self.organisms.grown.rules) or "none"
+                raise ValueError(f"curve.rules names {rule!r}; allowed, keys of organisms.grown.rules: {known}")
         for key in self.study.models:
             if key not in self.models:
                 raise ValueError(f"study.models names {key!r}, which is no key of models: {', '.join(self.models)}")

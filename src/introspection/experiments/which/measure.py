@@ -63,11 +63,11 @@ def trials(subject: Subject) -> list[Run]:
 def measure(subject: Subject) -> Outputs:
     """The choices, the orders, the words; and what of both is no single token of the model."""
     readable = _readable(subject)
-    which, lens = _choices(subject) if readable.numbers else (pd.DataFrame(), pd.DataFrame())
+    which, lens = choices(subject) if readable.numbers else (pd.DataFrame(), pd.DataFrame())
     return {
         WHICH.name: WHICH.of(which.reindex(columns=names_of(WHICH.columns))),
         LENS.name: LENS.of(lens.reindex(columns=names_of(LENS.columns))),
-        ORDERS.name: ORDERS.of(_order_rows(subject)),
+        ORDERS.name: ORDERS.of(order_rows(subject)),
         NAMING.name: NAMING.of(_words(subject, readable.words)),
         TOKENS: {"numbers": readable.numbers, "words": len(readable.words), "without": list(readable.without)},
     }
@@ -90,6 +90,44 @@ def list_conversation(subject: Subject, file: WhichFile, arm: Arm, order: Sequen
     """A question of an arm with the options in an order, nothing in the words that the file has for it."""
     words = [file.none if option == NOTHING else option for option in order]
     return subject.stimuli.which_conversation(file, arm, words)
+
+
+def choices(subject: Subject) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of `which.csv` and of `which_lens.csv`: what is not injected first, then concept by concept."""
+    lists, model = _lists(subject), subject.model
+    readings = run_cells(
+        model,
+        lists.conversations,
+        lists.cells,
+        load_directions(VECTORS / f"{subject.key}.safetensors"),
+        tokens_per_batch=subject.tokens_per_batch,
+        progress="which",
+    )
+    cells = [*((key, NOTHING) for key in lists.conversations), *((c.conversation, c.vector) for c in lists.cells)]
+    states = torch.cat([readings.base, readings.injected])
+    restricted, mass = read_choice(model, states, [model.token(number) for number in NUMBERS])
+    orders_of = _orders(subject)
+    rows, own = [], []
+    for key, injected in cells:
+        arm, order = lists.keys[key]
+        rows.append({**{name: getattr(arm, name) for name in KEYS}, "order": order, "injected": injected})
+        own.append(orders_of[order - 1].index(injected))
+    keys = pd.DataFrame(rows)
+    said = {f"p_{number}": restricted[:, -1, place].numpy() for place, number in enumerate(NUMBERS)}
+    p_own = restricted[torch.arange(len(own)), :, own]
+    lens = by_layer(keys, {"number": restricted.argmax(dim=-1), "p_own": p_own})
+    return keys.assign(**said, mass=mass[:, -1].numpy()), lens
+
+
+def order_rows(subject: Subject) -> pd.DataFrame:
+    """The rows of `which_orders.csv`."""
+    return pd.DataFrame(
+        [
+            {"order": order, "number": number, "option": option}
+            for order, options in enumerate(_orders(subject), start=1)
+            for number, option in enumerate(options)
+        ]
+    )
 
 
 def _readable(subject: Subject) -> Readable:
@@ -117,43 +155,6 @@ def _lists(subject: Subject) -> Lists:
             conversations[key] = list_conversation(subject, file, arm, order)
             keys[key] = arm, number
     return Lists(conversations, keys, subject.questions.injections(concepts))
-
-
-def _choices(subject: Subject) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of `which.csv` and of `which_lens.csv`: what is not injected first, then concept by concept."""
-    lists, model = _lists(subject), subject.model
-    readings = run_cells(
-        model,
-        lists.conversations,
-        lists.cells,
-        load_directions(VECTORS / f"{subject.key}.safetensors"),
-        tokens_per_batch=subject.tokens_per_batch,
-        progress="which",
-    )
-    cells = [*((key, NOTHING) for key in lists.conversations), *((c.conversation, c.vector) for c in lists.cells)]
-    states = torch.cat([readings.base, readings.injected])
-    restricted, mass = read_choice(model, states, [model.token(number) for number in NUMBERS])
-    orders_of = _orders(subject)
-    rows, own = [], []
-    for key, injected in cells:
-        arm, order = lists.keys[key]
-        rows.append({**{name: getattr(arm, name) for name in KEYS}, "order": order, "injected": injected})
-        own.append(orders_of[order - 1].index(injected))
-    keys = pd.DataFrame(rows)
-    said = {f"p_{number}": restricted[:, -1, place].numpy() for place, number in enumerate(NUMBERS)}
-    p_own = restricted[torch.arange(len(own)), :, own]
-    lens = by_layer(keys, {"number": restricted.argmax(dim=-1), "p_own": p_own})
-    return keys.assign(**said, mass=mass[:, -1].numpy()), lens
-
-
-def _order_rows(subject: Subject) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"order": order, "number": number, "option": option}
-            for order, options in enumerate(_orders(subject), start=1)
-            for number, option in enumerate(options)
-        ]
-    )
 
 
 def _naming(subject: Subject) -> dict[str, Conversation]:

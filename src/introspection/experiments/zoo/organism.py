@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 
 from introspection.experiments.examination import examine
-from introspection.experiments.subject import open_subject
-from introspection.files import write_json
-from introspection.injection.dose import QUESTIONS, Dose
-from introspection.injection.filler import FILLER, FilledStimuli
-from introspection.settings import ModelSettings, Settings
+from introspection.experiments.zoo.opened import open_organism
+from introspection.settings import Settings
 from introspection.settings.organisms import Zoo
 from introspection.tables import Outputs
 
@@ -32,30 +28,7 @@ def examine_organism(
 ) -> Outputs:
     """The verdict on the organism in the folder `source`, and what it rests on (`KEPT`), by file name.
 
-    zoo: whose injections are its own. key: a name for its files. prompts: the folder of prompts. folder: where all
-    results are written on the way.
-    Raises ValueError where the strength of the zoo's injections is none of its own.
+    All else as for `open_organism`, which also says what is raised.
     """
-    model_settings = model_of(settings, zoo, source.as_posix())
-    strength = model_settings.strength
-    if not isinstance(strength, int | float):
-        raise ValueError(f"{key}: the strength of an organism of the zoo is a number, not {strength!r}")
-    write_json(folder / FILLER, {})  # it reads the post's filler
-    write_json(folder / QUESTIONS, asdict(Dose(*model_settings.layers, strength, None)))
-    stimuli = FilledStimuli.of_model(prompts, folder)
-    subject = replace(open_subject(settings, key, model_settings, stimuli, folder).loaded(), given_suffixes=suffixes)
-    outputs = examine(subject, settings.zoo)
+    outputs = examine(open_organism(settings, zoo, key, source, prompts, suffixes, folder), settings.zoo)
     return {name: outputs[name] for name in KEPT}
-
-
-def model_of(settings: Settings, zoo: Zoo, source: str) -> ModelSettings:
-    """How an organism of a zoo is loaded and injected: as it was trained."""
-    injection = settings.organisms.zoos[zoo].injection
-    return ModelSettings(
-        source=source,
-        dtype="float32",
-        layers=injection.layers,
-        strength=injection.strength,
-        filler="original",
-        contrast=None,
-    )

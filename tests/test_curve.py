@@ -1,0 +1,104 @@
+"""The curve over a training: a state is asked as a model is, and the states are those that training went through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from introspection import names
+from introspection.experiments.curve.measure import state_rows
+from introspection.experiments.curve.tables import CURVE
+from introspection.experiments.subject import Subject
+from introspection.experiments.which.measure import choices, order_rows
+from introspection.experiments.zoo.opened import open_organism
+from introspection.injection.vectors import load_vector
+from introspection.settings import SettingsError, load_settings
+from introspection.settings.planted import PlantedSettings
+from tests.conftest import ROOT
+from tests.reference import two_phase_logits
+from tests.small_study import edited
+
+RULE = PlantedSettings(
+    p_yes={"nothing": {"info": 0.1, "no_info": 0.2}, "concept": 0.9, "centred": 0.8}
+    | dict.fromkeys(("shared", "random", "coherent"), 0.5),
+    leaning=None,
+    names=None,
+    answer_mass=1.0,
+)
+SUFFIXES = ["I", "Well, I", "It is", "Yes, and then"]
+
+
+@pytest.fixture(scope="module")
+def measured(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, pd.DataFrame]:
+    """A small model as a state of some training, and what it answers."""
+    root = tmp_path_factory.mktemp("curve")
+    (root / "data").symlink_to(ROOT / "data")
+    settings = load_settings(ROOT / "params.yaml")
+    study = settings.study.model_copy(update={"concepts": ("cat", "bread"), "random_directions": 1})
+    curve = settings.curve.model_copy(update={"suffixes": 4, "resamples": 50})
+    where = settings.where.model_copy(update={"resamples": 20, "permutations": 20})
+    injection = settings.organisms.zoo.injection.model_copy(update={"layers": (1, 2), "strength": 4.0})
+    grown = settings.organisms.grown.model_copy(update={"injection": injection})
+    few = settings.model_copy(
+        update={
+            "study": study,
+            "curve": curve,
+            "where": where,
+            "organisms": settings.organisms.model_copy(update={"grown": grown}),
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        folder = root / "build" / "state"
+        subject = open_organism(few, "grown", "state", folders["qwen2"], Path("data/prompts"), SUFFIXES, folder)
+        return subject, state_rows(subject, RULE)
+
+
+def test_every_test_is_asked_of_every_state(measured: tuple[Subject, pd.DataFrame]) -> None:
+    _, rows = measured
+    table = CURVE.check(rows.assign(step=0)[[column.name for column in CURVE.columns]])
+    assert set(table["test"]) == {"detection", "controls", "where", "which"}
+    detection = table[table["test"] == "detection"]
+    assert set(detection["injected"]) == {"none", "concept", "centred", "shared", "random", "coherent"}
+    wanted = detection.set_index(["asked", "injected"])["wanted"]
+    assert wanted["info", "none"] == 0.1 and wanted["no_info", "none"] == 0.2 and wanted["info", "centred"] == 0.8
+    one = table[table["units"] == 1]
+    assert one["low"].isna().all() and not table.drop(one.index)["low"].isna().any()
+    assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"]))[table["units"] > 1].all()
+    assert table.groupby("test")["wanted"].unique()["where"].tolist() == [0.5, 0.1]
+
+
+def test_detection_is_the_two_phase_procedure(measured: tuple[Subject, pd.DataFrame]) -> None:
+    subject, rows = measured
+    model, asked, dose = subject.model, subject.stimuli.detection["info"], subject.questions
+    said = []
+    for concept in subject.concepts:
+        vector = load_vector(subject.folder / "vectors" / names.file_name(concept))
+        logits = two_phase_logits(model, asked, vector, dose.strength, dose.layers)
+        said.append(float(logits.softmax(-1)[model.token(subject.stimuli.yes)]))
+    found = rows.set_index(["test", "asked", "injected"])["value"]
+    assert found["detection", "info", "concept"] == pytest.approx(np.mean(said), abs=1e-5)
+
+
+def test_the_choice_from_a_list_is_the_likeliest_number(measured: tuple[Subject, pd.DataFrame]) -> None:
+    subject, rows = measured
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(subject.folder.parents[1])
+        said, _ = choices(subject)
+    orders = order_rows(subject).set_index(["order", "number"])["option"]
+    likeliest = said.filter(regex=r"^p_\d$").to_numpy().argmax(axis=1)
+    named = orders.loc[list(zip(said["order"], likeliest, strict=True))].to_numpy()
+    shares = said.assign(right=named == said["injected"]).groupby(["prompt", "list", "question"])["right"].mean()
+    found = rows[rows["test"] == "which"].set_index("asked")["value"]
+    assert found.to_dict() == pytest.approx({", ".join(arm): share for arm, share in shares.items()})
+
+
+def test_a_curve_of_no_rule_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    with edited(tmp_path / "params.yaml") as values:
+        values["curve"]["rules"] = ["unheard_of"]
+    with pytest.raises(SettingsError, match=r"curve\.rules names 'unheard_of'; allowed, keys of"):
+        load_settings(tmp_path / "params.yaml")
