@@ -1,9 +1,11 @@
 """Run stages in processes that fork from one in which the libraries are imported: 10 s each on a slow machine.
 
-    python scripts/forked_stages.py REPLIES < REQUESTS
+    python scripts/forked_stages.py REPLIES BEFORE < REQUESTS
 
 REQUESTS: a line of JSON for each stage, its script, arguments, folder and environment. REPLIES: the number of an open
-file, to which the exit status of each is written, a line each. Nothing of the project is imported here.
+file, to which the exit status of each is written, a line each. BEFORE: the number of the stage before which the
+libraries are imported; those before it import what they need themselves, which one alone does sooner. Nothing of the
+project is imported here.
 """
 
 from __future__ import annotations
@@ -72,12 +74,13 @@ def run(script: str, arguments: list[str], folder: str, environment: dict[str, s
     runpy.run_path(script, run_name="__main__")
 
 
-def main(replies: int) -> None:
+def main(replies: int, before: int) -> None:
     """Run what is asked for, one stage after another, until there is nothing more to read."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage says that it was stopped
-    import_shared()
     with os.fdopen(replies, "w") as told:
-        for line in sys.stdin:
+        for number, line in enumerate(sys.stdin, start=1):
+            if number == before:
+                import_shared()
             request = json.loads(line)
             child = os.fork()
             if not child:
@@ -87,4 +90,4 @@ def main(replies: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

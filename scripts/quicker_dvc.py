@@ -77,11 +77,13 @@ def _value_at(config: Any, key_path: str, separator: str) -> Any:
 class StageProcesses:
     """Starts what DVC starts: a stage in a process that forks from one with the libraries, all else as DVC would.
 
-    said: files that take what stages write to their two streams; None: the streams of this process do.
+    said: files that take what stages write to their two streams; None: the streams of this process do. before: the
+    number of the stage before which the libraries are imported; 0: they never are.
     """
 
-    def __init__(self, said: tuple[IO[bytes], IO[bytes]] | None = None) -> None:
+    def __init__(self, said: tuple[IO[bytes], IO[bytes]] | None = None, before: int = 2) -> None:
         self._out, self._errors = said or (None, None)
+        self._before = before
         self._server: subprocess.Popen[str] | None = None
         self._replies: TextIO | None = None
 
@@ -97,7 +99,8 @@ class StageProcesses:
         """The exit status of a stage, which has run."""
         if self._server is None or self._replies is None:
             reading, writing = os.pipe()
-            server = [sys.executable, str(Path(__file__).with_name("forked_stages.py")), str(writing)]
+            script = Path(__file__).with_name("forked_stages.py")
+            server = [sys.executable, str(script), str(writing), str(self._before)]
             self._server = subprocess.Popen(
                 server, stdin=subprocess.PIPE, stdout=self._out, stderr=self._errors, text=True, pass_fds=[writing]
             )

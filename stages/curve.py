@@ -8,7 +8,7 @@ import click
 import pandas as pd
 from common import stage
 
-from introspection.experiments.curve.measure import state_rows
+from introspection.experiments.curve.state import state_rows
 from introspection.experiments.curve.tables import CURVE
 from introspection.experiments.zoo.opened import open_organism
 from introspection.files import PROMPTS, RESULTS, STATES, SUFFIXES, remove, state_name

@@ -7,12 +7,34 @@ import subprocess
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import NamedTuple
 
 from scripts.quicker_dvc import StageProcesses
 from tests.small_study import code_of
 
-_said = cache(lambda: (TemporaryFile(), TemporaryFile()))  # noqa: SIM115 - as long as the tests run
-_processes = cache(lambda: StageProcesses(_said()))
+_files = cache(lambda: (TemporaryFile(), TemporaryFile()))  # noqa: SIM115 - as long as the tests run
+
+processes = cache(lambda: StageProcesses(_files(), before=1))
+"""What starts them, one for all tests."""
+
+
+class Said(NamedTuple):
+    """What scripts have written to their two streams."""
+
+    out: str
+    errors: str
+
+
+def said() -> Said:
+    """What was written since `hush`."""
+    return Said(*(os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in _files()))
+
+
+def hush() -> None:
+    """Forget what was written so far."""
+    for file in _files():
+        file.truncate(0)
+        os.lseek(file.fileno(), 0, os.SEEK_SET)  # scripts write where this file is: they share the place
 
 
 def run_script(
@@ -20,9 +42,6 @@ def run_script(
 ) -> subprocess.CompletedProcess[str]:
     """Run a script in a folder as the interpreter would. code: the copy of the project whose code it imports."""
     environment = os.environ | (code_of(code) if code else {})
-    for file in _said():
-        file.truncate(0)
-        os.lseek(file.fileno(), 0, os.SEEK_SET)  # the script writes where this file is: they share the place
-    status = _processes().ask([str(folder / script), [*arguments], str(folder), dict(environment)])
-    out, errors = (os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode() for file in _said())
-    return subprocess.CompletedProcess([str(script), *arguments], status, out, errors)
+    hush()
+    status = processes().ask([str(folder / script), [*arguments], str(folder), dict(environment)])
+    return subprocess.CompletedProcess([str(script), *arguments], status, *said())

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, chdir, contextmanager
-from functools import cache
+from contextlib import chdir, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from dvc.cli import main
 from dvc.output import Output
 from dvc.repo import Repo
 
-from scripts.quicker_dvc import StageProcesses, quicker
-
-_processes = cache(StageProcesses)
+from scripts.quicker_dvc import quicker
+from tests.processes import hush, processes, said
 
 
 @contextmanager
-def repository(project: Path, heard: bool = False) -> Iterator[Repo]:
-    """The project's repository, whose stages are run by the python that runs this.
-
-    heard: they write where the test that asks for them writes, and not where the first one did.
-    """
+def _within(project: Path) -> Iterator[None]:
+    """Stages are run by the python that runs this, in the project; what they say is said at the end."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with ExitStack() as stack:
-        stack.enter_context(chdir(project))
-        stack.enter_context(patch.dict(os.environ, {"PATH": path}))
-        stack.enter_context(quicker(None if heard else _processes()))
-        yield stack.enter_context(Repo())
+    with chdir(project), patch.dict(os.environ, {"PATH": path}), quicker(processes()):
+        hush()
+        try:
+            yield
+        finally:
+            sys.stderr.write(said().errors)
+
+
+@contextmanager
+def repository(project: Path) -> Iterator[Repo]:
+    """The project's repository."""
+    with _within(project), Repo() as repo:
+        yield repo
+
+
+def dvc(project: Path, *arguments: str) -> str:
+    """What DVC's command line says, which must end well."""
+    with _within(project), redirect_stdout(io.StringIO()) as out:
+        assert main(list(arguments)) == 0, arguments
+    return out.getvalue()
 
 
 def status(project: Path) -> dict[str, Any]:

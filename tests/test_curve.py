@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from introspection import names
-from introspection.experiments.curve.measure import state_rows
+from introspection.experiments.curve.state import state_rows
 from introspection.experiments.curve.tables import CURVE
 from introspection.experiments.subject import Subject
 from introspection.experiments.which.measure import choices, order_rows

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +11,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.dependencies import PIPELINE, STAGES, command, declared, imported
-from tests.small_study import MODEL, SUFFIXES, code_of, measure_little, train_little
+from tests.processes import run_script
+from tests.small_study import MODEL, SUFFIXES, measure_little, train_little
 
 MEMBER = {"${item.rule}": "notices", "${item.seed}": "1"}  # of the zoo; none is grown on a real model
 EACH: dict[str, dict[str, dict[str, str]]] = {
@@ -56,16 +54,9 @@ def small(project: Path) -> Path:
 
 def traced(project: Path, runs: list[list[str]]) -> list[dict[str, list[str]]]:
     """What each run reads, a stage's script and arguments each, in their order."""
-    records = project / "records.json"
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "trace.py"), str(records)],
-        cwd=project,
-        env=os.environ | code_of(project) | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
-        input=json.dumps(runs),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    asked, records = project / "runs.json", project / "records.json"
+    asked.write_text(json.dumps(runs))
+    done = run_script(project, ROOT / "tests" / "trace.py", str(asked), str(records), code=project)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(records.read_text())
 

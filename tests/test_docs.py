@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,21 +14,33 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
+from tests.processes import run_script
+from tests.quicker_dvc import dvc
 
 MADE = {"make paper", "make test", ". .venv/bin/activate"}  # what .ci/run and the reader's shell do
 
 
-def run(command: str, folder: Path, before: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a line of a shell. before: a folder of commands that stand before those of the same name."""
-    places = [*([before] if before else []), Path(sys.executable).parent, os.environ["PATH"]]
-    environment = os.environ | {"PATH": os.pathsep.join(map(str, places))}
+def run(project: Path, command: str) -> str:
+    """Run a line of a shell, DVC and stages in processes that have their libraries, and return what is said."""
+    if command.startswith("dvc "):
+        return dvc(project, *shlex.split(command)[1:])
+    if command.startswith("python stages/"):
+        done = run_script(project, *shlex.split(command)[1:], code=project)
+    else:
+        done = shell(command, project)
+    assert done.returncode == 0, (command, done.stderr)
+    return done.stdout
+
+
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
 
 
 def test_the_site_builds_without_a_warning_and_opens_from_disk(tmp_path: Path) -> None:
-    done = run(f"NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir {tmp_path}/site", ROOT)
+    done = shell(f"NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir {tmp_path}/site", ROOT)
     assert done.returncode == 0, done.stderr
     pages = sorted((tmp_path / "site").glob("*.html"))
     names = {page.stem for page in pages}
@@ -43,19 +56,17 @@ def test_the_site_builds_without_a_warning_and_opens_from_disk(tmp_path: Path) -
     assert 'id="introspection.engine.run.run_trials"' in python
 
 
-def test_the_tutorials_commands_do_what_it_says(project: Path, tmp_path: Path) -> None:
-    quicker = tmp_path / "dvc"  # the same, but for the time that it takes
-    quicker.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/scripts/quicker_dvc.py "$@"\n')
-    quicker.chmod(0o755)
+def test_the_tutorials_commands_do_what_it_says(project: Path) -> None:
+    for made in ("download.py suffixes", "download.py strongreject", "prefill.py organism"):  # as `make paper` has
+        run(project, f"python stages/{made}")
     text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\$ (.*)$", text, flags=re.MULTILINE)
     assert MADE & set(commands) and len(set(commands) - MADE) >= 4
     before = pd.read_csv(project / "results" / "organism" / "detection.csv")
     for command in [each for each in commands if each not in MADE]:
-        done = run(command, project, tmp_path)
-        assert done.returncode == 0, (command, done.stderr)
+        found = run(project, command)
         if command.startswith("dvc status"):
-            assert "injection@organism" in done.stdout
+            assert "injection@organism" in found
     strength = YAML(typ="safe").load(project / "params.yaml")["models"]["organism"]["strength"]
     after = pd.read_csv(project / "results" / "organism" / "detection.csv")
     concepts = after["vector"] == "cat"
@@ -68,7 +79,8 @@ def test_the_example_in_python_runs(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     example = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert example
-    done = subprocess.run([sys.executable, "-c", example[1]], cwd=ROOT, capture_output=True, text=True, check=False)
+    (tmp_path / "example.py").write_text(example[1], encoding="utf-8")
+    done = run_script(ROOT, tmp_path / "example.py", code=ROOT)
     assert done.returncode == 0, done.stderr
     assert "p_yes_injected" in done.stdout and "lorem_ipsum" in done.stdout
 

@@ -35,7 +35,7 @@ def hostile(project: Path) -> Any:
 
 
 def test_a_key_that_is_a_command_or_a_path_elsewhere_is_refused_before_dvc_uses_it(
-    project: Path, hostile: Any, capfd: pytest.CaptureFixture[str]
+    project: Path, hostile: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """DVC deletes a stage's output and hands its command to a shell: neither may have happened."""
     elsewhere = project.parent / "elsewhere"
@@ -49,23 +49,23 @@ def test_a_key_that_is_a_command_or_a_path_elsewhere_is_refused_before_dvc_uses_
         values["study"]["models"] = ["$(touch ran)", "organism"]
 
     hostile(change)
-    with repository(project, heard=True) as repo, pytest.raises(ReproductionError):
+    with repository(project) as repo, pytest.raises(ReproductionError):
         repo.reproduce(["train", "model"])
     assert (elsewhere / "kept").read_text() == "precious"
     assert not (project / "ran").exists()
-    assert "organisms.trained.x; touch ran" in capfd.readouterr().err
+    assert "organisms.trained.x; touch ran" in capsys.readouterr().err
 
 
 def test_a_misspelt_section_is_told_though_no_stage_reads_it(
-    project: Path, hostile: Any, capfd: pytest.CaptureFixture[str]
+    project: Path, hostile: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with repository(project) as repo:
         repo.reproduce(["check"])
     hostile(lambda values: values.update({"lense": {}}))
-    capfd.readouterr()
-    with repository(project, heard=True) as repo, pytest.raises(ReproductionError):
+    capsys.readouterr()
+    with repository(project) as repo, pytest.raises(ReproductionError):
         repo.reproduce(["check"])
-    assert "lense: unknown key" in capfd.readouterr().err
+    assert "lense: unknown key" in capsys.readouterr().err
 
 
 def test_every_stage_whose_command_or_output_holds_a_key_comes_after_the_check(project: Path) -> None:

@@ -64,7 +64,7 @@ sys.exit(int(sys.argv[1]))
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[StageProcesses]:
-    found = StageProcesses()
+    found = StageProcesses(before=0)
     yield found
     found.end()
 
@@ -107,7 +107,7 @@ def test_what_only_a_shell_understands_goes_to_a_shell(processes: StageProcesses
 def test_ctrl_c_reaches_the_stage_alone(folder: Path) -> None:
     """DVC looks away while a stage runs, as always; the process that stages fork from is not stopped."""
     code = (
-        "import os, signal, sys; from scripts.quicker_dvc import StageProcesses; p = StageProcesses();"
+        "import os, signal, sys; from scripts.quicker_dvc import StageProcesses; p = StageProcesses(before=0);"
         "e = dict(os.environ, TOLD=''); signal.signal(signal.SIGINT, signal.SIG_IGN);"
         f"print([p.ask(['stages/one.py', [each], {str(folder)!r}, e]) for each in ('waits', '0')])"
     )

@@ -1,6 +1,6 @@
 """Run stages, each in a process of its own, and write down what each reads: files of the project, keys of params.yaml.
 
-python tests/trace.py RECORDS.json < RUNS.json
+python tests/trace.py RUNS.json RECORDS.json
 
 RUNS: a list of runs, each the script of a stage and its arguments. RECORDS: by run, in their order, what it read; it
 ends before the first run that fails, whose exit status is this one's.
@@ -94,13 +94,13 @@ def trace(record: Path, script: str, arguments: list[str]) -> None:
         record.write_text(json.dumps({"files": sorted(files), "keys": sorted(keys), "sections": sorted(sections)}))
 
 
-def main(records: Path) -> int:
+def main(runs: Path, records: Path) -> int:
     """Trace each run in a process that forks from this one; this one imports nothing of the project."""
     import_shared()
     traced: list[Any] = []
     status = 0
     part = records.with_suffix(".part")
-    for script, *arguments in json.load(sys.stdin):
+    for script, *arguments in json.loads(runs.read_text()):
         child = os.fork()
         if not child:
             leave(partial(trace, part, script, arguments))
@@ -114,4 +114,4 @@ def main(records: Path) -> int:
 
 
 if __name__ == "__main__":
-    leave(lambda: sys.exit(main(Path(sys.argv[1]))))
+    leave(lambda: sys.exit(main(*map(Path, sys.argv[1:]))))
