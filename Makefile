@@ -29,9 +29,8 @@ REPRO = $(BIN)/python scripts/quicker_dvc.py repro
 
 paper: $(VENV)/.installed .dvc/config.local
 	@bash scripts/install-tex
-	$(REPRO) check download
 	@echo 'measured anew: $(or $(ANEW),nothing); all other models as committed'
-	@test -z '$(ANEW)' || $(REPRO) --force --single-item $$(for model in $(ANEW); do echo "$(STAGES)" | tr ' ' '\n' | grep "@$$model$$" | grep -v '^train'; done)
+	$(REPRO) --force --single-item check download $$(for model in $(ANEW); do echo "$(STAGES)" | tr ' ' '\n' | grep "@$$model$$" | grep -v '^train'; done)
 	$(REPRO) --allow-missing || { echo 'What a change reruns needs files that only a whole run makes: $(BIN)/dvc repro makes them.'; exit 1; }
 
 plan: $(VENV)/.installed

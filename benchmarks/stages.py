@@ -25,7 +25,7 @@ SHARES = {
         "confusion"
     ),
     "where, which, reader, text, frame": (
-        "framing where where-summary which which-summary reader reader-summary written"
+        "framing where where-summary which which-summary reader reader-summary written curve-grown"
     ),
 }
 """What the stages are for."""

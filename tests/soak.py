@@ -127,11 +127,11 @@ class Soak:
         shutil.copytree(undisturbed, disturbed, symlinks=True)
         return cls(undisturbed, disturbed, seconds)
 
-    def fault(self, stage: str, happens: Callable[[], None]) -> list[str]:
-        """What differs after a fault while a stage ran and the next run of that stage."""
+    def fault(self, stage: str, happens: Callable[[], None]) -> tuple[list[str], str]:
+        """What differs after a fault while a stage ran and the next run of that stage, and what that printed."""
         happens()
-        finish(self.disturbed, "--single-item", stage)
-        return differences(self.disturbed, self.undisturbed)
+        printed = finish(self.disturbed, "--single-item", stage)
+        return differences(self.disturbed, self.undisturbed), printed
 
 
 @click.command()
@@ -153,7 +153,7 @@ def main(kills: int, seed: int) -> None:
             kind = order[turn % len(order)]
             stage = drawn.choice(kinds[kind])
             after = drawn.uniform(0, soak.seconds[stage] + 1)
-            found = soak.fault(stage, lambda stage=stage, after=after: kill(soak.disturbed, stage, after))
+            found, _ = soak.fault(stage, lambda stage=stage, after=after: kill(soak.disturbed, stage, after))
             killed[kind] += 1
             click.echo(
                 f"{turn + 1}: {stage}, killed after {after:.1f} s of {soak.seconds[stage]:.1f}: {found or 'same'}"

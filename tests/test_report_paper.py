@@ -10,10 +10,14 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from introspection.companion.site import write_companion
+from introspection.experiments.compared.tables import COMPARED
 from introspection.experiments.detection.tables import DETECTION
+from introspection.experiments.verdict.tables import VERDICT
+from introspection.experiments.where.tables import SUMMARY as WHERE_SUMMARY
 from introspection.files import ResultError
 from introspection.paper.figures import draw_figures
 from introspection.paper.findings import COLUMNS
@@ -22,7 +26,7 @@ from introspection.paper.paper import PaperError, build_paper
 from introspection.paper.results import Results
 from introspection.paper.tables import render_tables
 from introspection.paper.wording import direction, nats, percent, points
-from introspection.settings import Settings
+from introspection.settings import Settings, load_settings
 from introspection.stimuli.prompts import load_stimuli
 from tests.synthetic_results import REPOSITORY, settings, stages_of, write_project
 from tests.test_report_latex import read_back
@@ -167,8 +171,10 @@ def test_a_new_concept_and_a_new_model_appear_everywhere(tmp_path: Path) -> None
     values = values_of(paper)
     assert values["models"] == r"organism, organism-blind and third\_one"
     assert r"creativity, programming and music" in values["concepts"]
-    results = Results(tmp_path, stages_of(study))
+    results = Results(tmp_path, stages_of(study) | {"paper/tables": "tables"})
     write_companion(results, study.study.models, tmp_path / "companion")
+    compared = (tmp_path / "companion" / "study" / "compared.html").read_text(encoding="utf-8")
+    assert all(model in compared for model in study.study.models)
     for model in study.study.models:
         for page in ("detection", "controls", "lens", "content", "samples", "sweep"):
             text = (tmp_path / "companion" / model / f"{page}.html").read_text(encoding="utf-8")
@@ -182,6 +188,25 @@ def test_more_models_than_a_table_has_room_for_go_into_another(tmp_path: Path) -
     columns = [(paper / "tables" / f"comparison-{number}.tex").read_text() for number in (1, 2)]
     assert [sum(escape(model) in text for model in models) for text in columns] == [COLUMNS, 1]
     assert values_of(paper)["comparison.tables"] == r"tables/comparison-1}\input{tables/comparison-2"
+
+
+def test_the_table_of_all_tests_has_the_numbers_of_their_files() -> None:
+    """As it lies in the repository, beside the results that do."""
+    table = COMPARED.read(REPOSITORY / "paper" / "tables" / COMPARED.name)
+    assert set(table["model"]) == set(load_settings(REPOSITORY / "params.yaml").study.models)
+    for model, of_model in table.groupby("model"):
+        folder = REPOSITORY / "results" / str(model)
+        verdict = VERDICT.read(folder / VERDICT.name).sort_values("order")
+        judged = of_model[of_model["passed"] != "no rule"]
+        np.testing.assert_allclose(judged["number"].to_numpy(float), verdict["number"].to_numpy(float), rtol=1e-8)
+        assert (judged["passed"] == "yes").tolist() == verdict["passed"].tolist()
+        places = of_model[of_model["test"] == "Does it know where?"].set_index("which")
+        where = WHERE_SUMMARY.read(folder / WHERE_SUMMARY.name)
+        where = where[(where["kind"] == "concept") & (where["readout"] == "raw")]
+        for which, aim in (("asked for it", "injected"), ("most abstract", "abstract")):
+            columns = [f"accuracy_{aim}{end}" for end in ("", "_low", "_high")]
+            found = places.loc[which, ["number", "number_low", "number_high", "chance"]]
+            np.testing.assert_allclose(found, where[[*columns, "chance"]], rtol=1e-8)
 
 
 # What a user may write into data/prompts: a prompt, a control question of the post's group and one of a new group.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from functools import partial
 
 import pytest
 
-from tests.soak import STARTED, Soak, differences, finish, kill, start
+from tests.soak import STARTED, Soak, differences, kill, start
 
 STAGE = "train-base"
 
@@ -18,19 +17,22 @@ def soak(tmp_path_factory: pytest.TempPathFactory) -> Soak:
     return Soak.begin(tmp_path_factory.mktemp("soak"), STAGE)
 
 
-@pytest.mark.parametrize("share", [0.3, 1.05])  # while it trains; while DVC writes what has come out
-def test_killed_it_ends_with_the_same_bytes(soak: Soak, share: float) -> None:
-    assert soak.fault(STAGE, partial(kill, soak.disturbed, STAGE, share * soak.seconds[STAGE])) == []
+def test_one_fault_upon_another_ends_with_the_same_bytes(soak: Soak) -> None:
+    """Killed while it trains, then a full disk, killed while DVC writes what came out, and notes of it cut in two."""
 
-
-def test_a_full_disk_leaves_no_part_of_a_file(soak: Soak) -> None:
-    def fill() -> None:
+    def faults() -> None:
+        lock, notes = soak.disturbed / "dvc.lock", soak.disturbed / ".dvc" / "tmp" / "rwlock"
+        kill(soak.disturbed, STAGE, 0.3 * soak.seconds[STAGE])
         run = start(soak.disturbed, "--force", "--single-item", STAGE, largest=400_000)  # its weights are more
         printed, _ = run.communicate()
         assert run.returncode and f"failed to reproduce '{STAGE}'" in printed, printed
-        assert (soak.disturbed / "dvc.lock").read_bytes() == (soak.undisturbed / "dvc.lock").read_bytes()
+        assert lock.read_bytes() == (soak.undisturbed / "dvc.lock").read_bytes()
+        kill(soak.disturbed, STAGE, 1.05 * soak.seconds[STAGE])
+        notes.write_text('{"write": {"mod')
 
-    assert soak.fault(STAGE, fill) == []
+    found, printed = soak.fault(STAGE, faults)
+    assert found == []
+    assert "rwlock was broken and is deleted" in printed
 
 
 def test_of_two_at_once_one_refuses_and_nothing_is_lost(soak: Soak) -> None:
@@ -44,11 +46,4 @@ def test_of_two_at_once_one_refuses_and_nothing_is_lost(soak: Soak) -> None:
     first.communicate()
     assert (first.returncode, second.returncode != 0) == (0, True)
     assert f"(PID {first.pid})" in printed
-    assert differences(soak.disturbed, soak.undisturbed) == []
-
-
-def test_notes_of_running_processes_that_are_broken_stop_nothing(soak: Soak) -> None:
-    notes = soak.disturbed / ".dvc" / "tmp" / "rwlock"
-    notes.write_text('{"write": {"mod')
-    assert "rwlock was broken and is deleted" in finish(soak.disturbed, "--single-item", STAGE)
     assert differences(soak.disturbed, soak.undisturbed) == []

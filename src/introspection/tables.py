@@ -66,7 +66,7 @@ class Table:
     """A result file: its name, what a row is, the columns that tell rows apart, and all columns in order.
 
     full: the columns of the key in groups of which every combination has a row, so that a lost one is found; empty
-    where not all combinations are measured.
+    where not all combinations are measured. panels: the column whose values are measured in units of their own.
     """
 
     name: str
@@ -74,6 +74,7 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     full: tuple[tuple[str, ...], ...] = ()
+    panels: str = ""
 
     def of(self, rows: pd.DataFrame) -> Filled:
         """The table with these rows, to be written."""

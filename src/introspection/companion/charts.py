@@ -53,7 +53,9 @@ def chart(table: Table, rows: pd.DataFrame) -> dict[str, Any] | None:
     drawn: Drawn | None
     keys = [column for column in table.columns if column.name in table.key]
     numeric = [each for each in keys if each.kind != "text" and rows[each.name].nunique() > 1]
-    if {"first_layer", "last_layer"} <= {each.name for each in numeric} and len(numeric) == 2:
+    if table.panels:
+        drawn = _panels(table, measured, rows, categories)
+    elif {"first_layer", "last_layer"} <= {each.name for each in numeric} and len(numeric) == 2:
         drawn = _ranges(table, measured, {name: found for name, found in categories.items() if name in table.key})
     elif numeric:
         drawn = _curves(table, measured, categories, max(numeric, key=lambda each: rows[each.name].nunique()))
@@ -61,10 +63,10 @@ def chart(table: Table, rows: pd.DataFrame) -> dict[str, Any] | None:
         drawn = _marks(table, measured, categories)
     if drawn is None:
         return None
-    described = f"{table.about} The table beside this chart has the same rows."
-    whole: dict[str, Any] = drawn.properties(
-        description=described, width="container", autosize=alt.AutoSizeParams(type="fit-x")
-    ).to_dict()
+    drawn = drawn.properties(description=f"{table.about} The table beside this chart has the same rows.")
+    if not table.panels:  # whose width is theirs
+        drawn = drawn.properties(width="container", autosize=alt.AutoSizeParams(type="fit-x"))
+    whole: dict[str, Any] = drawn.to_dict()
     return whole
 
 
@@ -136,6 +138,34 @@ def _marks(table: Table, measured: Quantities, categories: Mapping[str, Sequence
     )
 
 
+def _panels(
+    table: Table, measured: Quantities, rows: pd.DataFrame, categories: Mapping[str, Sequence[str]]
+) -> Drawn | None:
+    """A panel with an axis of its own for each value of a column; in it the rows one below the other."""
+    named = [column.name for column in table.columns if column.name in table.key and column.name in categories]
+    if not named:
+        return None
+    first, *others = reversed(named)
+    line = f"datum['{first}']" + "".join(f" + (datum['{name}'] ? ', ' + datum['{name}'] : '')" for name in others)
+    drawn = _rows(table, measured, named[-1:]).transform_calculate(line=line)
+    panels = []
+    for value, found in rows.groupby(table.panels, sort=False):
+        base = drawn.transform_filter(alt.FieldEqualPredicate(field=table.panels, equal=str(value)))
+        shared = {"y": alt.Y("line:N", sort=None, title=None, axis=alt.Axis(labelLimit=260))}
+        ends = base.mark_rule(color="#888888", strokeWidth=1.2).encode(x="low:Q", x2="high:Q", **shared)
+        chance = base.mark_tick(color="#888888", thickness=2).encode(x="chance:Q", **shared)
+        marks = base.mark_point(filled=True, opacity=0.85, size=42).encode(
+            x=_value(alt.X),
+            color=alt.Color("colour:N", sort=None, title=None, legend=_LEGEND),
+            shape=alt.Shape("colour:N", sort=None, title=None, legend=_LEGEND),
+            tooltip=_tooltip(table, measured),
+            **shared,
+        )
+        title = alt.Title(str(value), fontSize=11, fontWeight="normal", anchor="start")
+        panels.append(alt.layer(ends, chance, marks).properties(title=title, width=420, height=18 * len(found)))
+    return alt.vconcat(*panels, spacing=14).add_params(*_chosen(measured, named[-1:]))
+
+
 def _curves(table: Table, measured: Quantities, categories: Mapping[str, Sequence[str]], along: Column) -> Drawn:
     """A line through the rows that differ along a number alone."""
     apart = [alt.Detail(f"{name}:N") for name in table.key if name != along.name]
@@ -179,14 +209,23 @@ def _colours(table: Table, categories: Mapping[str, Sequence[str]], place: str =
 
 
 def _base(table: Table, measured: Quantities, colours: Sequence[str]) -> alt.Chart:
-    """The rows with what the reader chooses: `value`, its interval `low` to `high`, and `colour`.
+    """The rows with what the reader chooses."""
+    return _rows(table, measured, colours).add_params(*_chosen(measured, colours))
+
+
+def _chosen(measured: Quantities, colours: Sequence[str]) -> list[alt.Parameter]:
+    """What the reader chooses: the quantity, and what colours it."""
+    quantity = _choice("quantity", "Quantity", measured.names)
+    return [quantity, _choice("coloured_by", "Colour", [*colours, NONE])] if colours else [quantity]
+
+
+def _rows(table: Table, measured: Quantities, colours: Sequence[str]) -> alt.Chart:
+    """The rows with what follows from a choice: `value`, its interval `low` to `high`, and `colour`.
 
     lane: the colour, where it is of a column that tells rows apart: such rows stand beside each other.
     """
     differences = {name: f"datum['{left}'] - datum['{right}']" for name, (left, right) in measured.differences.items()}
-    drawn = alt.Chart(alt.NamedData(name=ROWS)).add_params(_choice("quantity", "Quantity", measured.names))
-    if colours:
-        drawn = drawn.add_params(_choice("coloured_by", "Colour", [*colours, NONE]))
+    drawn = alt.Chart(alt.NamedData(name=ROWS))
     ends = [
         f"datum[({ {name: pair[end] for name, pair in measured.intervals.items()} })[quantity]]" for end in range(2)
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from introspection.companion.declarations import PUBLISHED, REREADING, reread
+from introspection.experiments.compared.tables import COMPARED
 from introspection.experiments.declared import measured
 from introspection.files import ResultError
 from introspection.paper.results import Results
@@ -15,6 +16,9 @@ from introspection.tables import Table
 
 OVERVIEW = "index"
 """The page of a folder's files that belong to no experiment."""
+
+COMPARISON = f"paper/tables/{COMPARED.name}"
+"""The table of all tests of all models, which has a page of its own."""
 
 _SHOWN = (".csv", ".json")
 
@@ -59,12 +63,19 @@ def result_files(results: Results, models: Collection[str]) -> list[ResultFile]:
     of_stages: dict[tuple[str, str], Place] = {}
     for path, (place, _) in tables.items():
         of_stages.setdefault((results.stage(path), place.folder), place)
-    found = []
+    shown: dict[str, tuple[Place, Table | None]] = {}
     for path in paths:
-        stage, folder = results.stage(path), _folder(path, models)
-        place, table = tables.get(path) or (of_stages.get((stage, folder), Place(folder, OVERVIEW)), None)
+        folder = _folder(path, models)
+        shown[path] = tables.get(path) or (
+            of_stages.get((results.stage(path), folder), Place(folder, OVERVIEW)),
+            None,
+        )
+    if results.expects(COMPARISON):
+        shown[COMPARISON] = Place("study", "compared"), COMPARED
+    found = []
+    for path, (place, table) in shown.items():
         data = _bytes(results, path)
-        found.append(ResultFile(path, place, table, stage, hashlib.sha256(data).hexdigest(), len(data)))
+        found.append(ResultFile(path, place, table, results.stage(path), hashlib.sha256(data).hexdigest(), len(data)))
     return found
 
 

@@ -2,51 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from introspection.paper.latex import Latex
+import numpy as np
+import pandas as pd
+
+from introspection.experiments.compared.tables import COMPARED
+from introspection.paper.latex import Latex, escape
 from introspection.paper.models import ReportedModel
 from introspection.paper.render import Renderer
 from introspection.paper.reports import report_functions
+from introspection.paper.results import Results
 from introspection.settings import Settings
+from introspection.tables import names_of
 
 COLUMNS = 3  # models that a table has room for
+
+
+@dataclass(frozen=True)
+class Number:
+    """One of the numbers of a finding. name: which of them it is. chance: what a guess gives; all may be missing."""
+
+    name: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    chance: float = math.nan
 
 
 @dataclass(frozen=True)
 class Finding:
     """What a test says of a model.
 
-    test, measured: the test and what it measures, in words; the same for every model. rule: what passes, or would
-    be chance. number, interval: of this model, in words. source: the result file. passed: by the rule; None where there
-    is none.
+    test, measured: the test and what it measures, in words; the same for every model. raised: who has raised it, keys
+    of the bibliography. rule: what passes, or would be chance. number, interval: of this model, in words; numbers: as
+    such. source: the result file. passed: by the rule; None where there is none.
     """
 
     test: str
     measured: str
     rule: str
     number: str
+    numbers: tuple[Number, ...]
     source: str
     interval: str = ""
+    raised: str = ""
     passed: bool | None = None
 
 
-def render_comparison(renderer: Renderer, settings: Settings, models: Sequence[ReportedModel]) -> dict[str, str]:
-    """The table of all tests, COLUMNS models to a table; nothing where no test was run.
+def findings_of(
+    results: Results, settings: Settings, models: Sequence[ReportedModel]
+) -> dict[ReportedModel, list[Finding]]:
+    """The findings of each model that was tested; what a rule judges comes first.
 
-    The findings are those of the reports' functions `findings(results, settings, model)`.
+    They are those of the reports' functions `findings(results, settings, model)`.
     """
     reports = report_functions("findings")
     found = {
         model: sorted(
-            (each for findings in reports for each in findings(renderer.results, settings, model)),
-            key=lambda each: each.passed is None,  # what a rule judges comes first
+            (each for findings in reports for each in findings(results, settings, model)),
+            key=lambda each: each.passed is None,
         )
         for model in models
     }
-    tested = [model for model in models if found[model]]
+    return {model: each for model, each in found.items() if each}
+
+
+def render_comparison(renderer: Renderer, found: Mapping[ReportedModel, Sequence[Finding]]) -> dict[str, str]:
+    """The table of all tests, COLUMNS models to a table; nothing where no test was run."""
+    tested = list(found)
     if not tested:
         return {}
     parts = [tested[start : start + COLUMNS] for start in range(0, len(tested), COLUMNS)]
@@ -72,5 +99,37 @@ def comparison_rows(found: Sequence[Sequence[Finding]]) -> list[dict[str, Any]]:
     for key in keys:
         cells = [of_model.get(key) for of_model in by_test]
         first = next(cell for cell in cells if cell)
-        rows.append({"test": first.test, "measured": first.measured, "rule": first.rule, "cells": cells})
+        test = Latex(f"{escape(first.test)} {_cited(first.raised)}") if first.raised else first.test
+        rows.append({"test": test, "measured": first.measured, "rule": first.rule, "cells": cells})
     return rows
+
+
+def _cited(raised: str) -> Latex:
+    """Some keys of the bibliography, as LaTeX cites them."""
+    return Latex(rf"\citep{{{raised}}}")
+
+
+def comparison_table(found: Mapping[ReportedModel, Sequence[Finding]]) -> pd.DataFrame:
+    """The rows of `compared.csv`, test by test, in the order in which they come."""
+    rows = [
+        {
+            "test": finding.test,
+            "measured": finding.measured,
+            "which": number.name,
+            "model": model.key,
+            "number": number.value,
+            "number_low": number.low,
+            "number_high": number.high,
+            "chance": number.chance,
+            "rule": finding.rule,
+            "passed": {True: "yes", False: "no", None: "no rule"}[finding.passed],
+            "file": finding.source,
+        }
+        for model, findings in found.items()
+        for finding in findings
+        for number in finding.numbers
+    ]
+    table = pd.DataFrame(rows, columns=names_of(COMPARED.columns))
+    order = {key: place for place, key in enumerate(dict.fromkeys(zip(table["test"], table["measured"], strict=True)))}
+    places = [order[key] for key in zip(table["test"], table["measured"], strict=True)]
+    return table.iloc[np.argsort(places, kind="stable")].reset_index(drop=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from introspection.experiments.compared.tables import COMPARED
 from introspection.experiments.instrument.check import held_out
 from introspection.injection.dose import QUESTIONS
 from introspection.paper import wording
-from introspection.paper.findings import render_comparison
+from introspection.paper.findings import comparison_table, findings_of, render_comparison
 from introspection.paper.models import model_values, reported_models
 from introspection.paper.prompts import Prompts
 from introspection.paper.provenance import answer_values
@@ -21,6 +22,8 @@ from introspection.stimuli.prompts import Stimuli
 
 def render_tables(settings: Settings, stimuli: Stimuli, results: Results, templates: Path, output: Path) -> None:
     """Write every table of the paper, `values.tex` for its prose and `sources.json` (what each file was made of).
+
+    Beside them the table of all tests for other programs, `compared.csv`.
 
     Experiments that no stage runs are left out, and the paper says so. Raises ResultError for a result file that a
     stage should have written and that is missing or broken.
@@ -36,7 +39,9 @@ def render_tables(settings: Settings, stimuli: Stimuli, results: Results, templa
     for values_of_all in report_functions("values_of_all"):
         values |= values_of_all(renderer, settings)
     values["prompts.descriptions"] = renderer.phrase("prompt_descriptions", prompts=renderer.prompts)
-    values |= render_comparison(renderer, settings, models)
+    found = findings_of(results, settings, models)
+    COMPARED.write(comparison_table(found), output / COMPARED.name)
+    values |= render_comparison(renderer, found)
     values |= render_rereading(renderer, models)
     values |= answer_values(stimuli)
     sources = [SUMMARY_PATH] if results.expects(SUMMARY_PATH) else []

@@ -7,7 +7,7 @@ import pandas as pd
 from introspection import names
 from introspection.experiments.framing.tables import FRAMING
 from introspection.paper import wording
-from introspection.paper.findings import Finding
+from introspection.paper.findings import Finding, Number
 from introspection.paper.models import ReportedModel
 from introspection.paper.results import Results
 from introspection.settings import Settings
@@ -28,6 +28,11 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
             rule="",
             number=", ".join(map(wording.nats, rows["concept"])),
             interval=f"random {', '.join(map(wording.nats, rows['random']))}" if rows["random"].notna().all() else "",
+            numbers=tuple(
+                Number(f"{frame}, {kind}", float(rows.loc[frame, kind]), chance=0.0)
+                for frame in rows.index
+                for kind in ("concept", "random")
+            ),
             source=path,
         )
     ]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from introspection.experiments.reader.tables import DETECTION, DIRECTION, FEW, SUMMARY, WHICH
 from introspection.paper import wording
-from introspection.paper.findings import Finding
+from introspection.paper.findings import Finding, Number
 from introspection.paper.models import ReportedModel, reported_models
 from introspection.paper.render import Renderer
 from introspection.paper.results import Results
@@ -31,6 +31,7 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
             rule=f"chance {wording.share(float(best['chance']))}",
             number=f"{wording.share(best['model_accuracy'])} against {wording.share(best['reader_accuracy'])}",
             interval=_interval(best),
+            numbers=tuple(_number(best, who) for who in ("model", "reader")),
             source=path,
         )
         for words, best in best_of_few(results.read(SUMMARY, model.key))
@@ -64,3 +65,8 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
 def _interval(row: pd.Series) -> str:
     ends = [[f"{100 * row[f'{who}_{end}']:.0f}" for end in ("low", "high")] for who in ("model", "reader")]
     return " against ".join(f"[{low}, {high}]" for low, high in ends)
+
+
+def _number(row: pd.Series, who: str) -> Number:
+    value, low, high = (float(row[f"{who}_{column}"]) for column in ("accuracy", "low", "high"))
+    return Number(who, value, low, high, float(row["chance"]))

@@ -13,8 +13,7 @@ from introspection.experiments.verdict.objections import (
 )
 from introspection.experiments.verdict.tables import VERDICT
 from introspection.paper import wording
-from introspection.paper.findings import Finding
-from introspection.paper.latex import Latex, escape
+from introspection.paper.findings import Finding, Number
 from introspection.paper.models import ReportedModel, reported_models
 from introspection.paper.render import Renderer
 from introspection.paper.results import Results
@@ -51,10 +50,12 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
         objection = objections.tests[str(row["test"])]
         found.append(
             Finding(
-                test=Latex(f"{escape(objection.objection)} {cited(objection.raised)}"),
+                test=objection.objection,
+                raised="" if objection.raised == "ours" else objection.raised,
                 measured=MEASURED.get(str(row["test"]), str(row["measured"])),
                 rule=str(row["rule"]),
                 number=_number(float(row["number"])),
+                numbers=(Number("", float(row["number"]), low, high),),
                 interval="" if math.isnan(low) else f"[{_number(low)}, {_number(high)}]",
                 source=path,
                 passed=bool(row["passed"]),
@@ -83,11 +84,6 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     }
     changed = [model.key for model, found in zip(judged, classes, strict=True) if not found.rule_as_registered]
     return values | ({"verdict.changed": wording.listing(changed)} if changed else {})
-
-
-def cited(raised: str) -> Latex:
-    """Who has raised an objection, as LaTeX cites them; nothing where we have."""
-    return Latex("") if raised == "ours" else Latex(rf"\citep{{{raised}}}")
 
 
 def _number(value: float) -> str:

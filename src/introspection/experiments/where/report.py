@@ -9,7 +9,7 @@ import pandas as pd
 
 from introspection.experiments.where.tables import SUMMARY
 from introspection.paper import wording
-from introspection.paper.findings import Finding
+from introspection.paper.findings import Finding, Number
 from introspection.paper.models import ReportedModel
 from introspection.paper.render import Renderer
 from introspection.paper.results import Results
@@ -30,6 +30,7 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
             rule=f"chance {wording.share(row['chance'])}",
             number=f"{wording.share(row['accuracy_injected'])} against {wording.share(row['accuracy_abstract'])}",
             interval=f"{_interval(row, 'injected')} against {_interval(row, 'abstract')}",
+            numbers=(_number(row, "injected", "asked for it"), _number(row, "abstract", "most abstract")),
             source=path,
         )
         for row in summary[(summary["kind"] == "concept") & (summary["readout"] == raw)].to_dict("records")
@@ -47,3 +48,8 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
 def _interval(row: Mapping[Any, Any], aim: str) -> str:
     low, high = row[f"accuracy_{aim}_low"], row[f"accuracy_{aim}_high"]
     return "–" if pd.isna(low) else f"[{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def _number(row: Mapping[Any, Any], aim: str, name: str) -> Number:
+    value, low, high = (float(row[f"accuracy_{aim}{end}"]) for end in ("", "_low", "_high"))
+    return Number(name, value, low, high, float(row["chance"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from introspection.experiments.which.published import PATH, PUBLISHED
 from introspection.experiments.which.tables import LAST, NAMING_SUMMARY, SUMMARY
 from introspection.paper import wording
-from introspection.paper.findings import Finding
+from introspection.paper.findings import Finding, Number
 from introspection.paper.models import ReportedModel
 from introspection.paper.render import Renderer
 from introspection.paper.results import Results
@@ -32,6 +32,7 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
                 rule=f"published for another model: {bits.min():g} to {bits.max():g}",
                 number=f"{most['bits_corrected']:.2f}".replace("-", "−"),
                 interval=f"p = {most['p_value']:.3f}, right {wording.share(most['accuracy'])}",
+                numbers=(Number("", float(most["bits_corrected"]), chance=0.0),),
                 source=path,
             )
         )
@@ -43,6 +44,7 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
                 rule=f"chance {row['chance']:g} of {row['words']}",
                 number=f"{row['mean_rank']:.1f}",
                 interval=f"[{row['rank_low']:.1f}, {row['rank_high']:.1f}], first {wording.share(row['first'])}",
+                numbers=(Number("", *(float(row[name]) for name in ("mean_rank", "rank_low", "rank_high", "chance"))),),
                 source=naming_path,
             )
         )

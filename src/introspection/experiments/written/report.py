@@ -5,7 +5,7 @@ from __future__ import annotations
 from introspection.experiments.written.statistics import effects
 from introspection.experiments.written.tables import WRITTEN
 from introspection.paper import wording
-from introspection.paper.findings import Finding
+from introspection.paper.findings import Finding, Number
 from introspection.paper.models import ReportedModel
 from introspection.paper.results import Results
 from introspection.settings import Settings
@@ -25,6 +25,9 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
             measured="shift of yes in nats: the word written, the concept injected, both",
             rule="",
             number=", ".join(wording.nats(mean[arm]) for arm in arms),
+            numbers=tuple(
+                Number(f"{arm} alone" if arm != "both" else arm, float(mean[arm]), chance=0.0) for arm in arms
+            ),
             source=path,
         )
     ]
