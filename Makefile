@@ -15,7 +15,7 @@ help:
 	@echo 'make reproduce: run every stage again but the training of the organisms.  make organisms: train them again.'
 	@echo 'make quick: the verdict on every model of the study in minutes, with wider intervals.'
 	@echo 'make plan: what the study needs here, before it is run.  make bench: the benchmark table.'
-	@echo 'make docs: docs/result-files.md, from the tables as the code declares them.  make site: the documentation as a site, in build/site.'
+	@echo 'make docs: docs/result-files.md, from the tables as the code declares them, and docs/reruns.md, from dvc.yaml.  make site: the documentation as a site, in build/site.'
 	@echo 'make release: an archive of all of it in dist, for Zenodo or the like.'
 	@echo 'make soak: kill stages of a small study at random moments, and see that nothing is lost, in about half an hour.'
 	@echo 'make clean: delete caches and unfinished work.  make distclean: also the virtual environment.'
@@ -41,6 +41,7 @@ bench: $(VENV)/.installed
 
 docs: $(VENV)/.installed
 	$(BIN)/python stages/document_tables.py
+	$(BIN)/python stages/document_reruns.py
 
 site: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
