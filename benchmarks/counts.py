@@ -80,7 +80,7 @@ def _vectors(model: LanguageModel) -> Count:
 
 
 def _study(model: LanguageModel) -> Count:
-    work, _ = study.count(model)
-    cells = study.cells(model)
+    work, _ = study.count(model, study.ORGANISM)
+    cells = study.cells(model, study.ORGANISM)
     theirs = sum(2 * len(encoded.token_ids) * len(model.blocks) for _, _, encoded, _ in cells)
-    return Count(f"detection, controls and lens, {study.VECTORS} vectors, the organism", work.block_tokens, theirs)
+    return Count(study.ORGANISM.name, work.block_tokens, theirs)

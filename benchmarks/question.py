@@ -1,6 +1,7 @@
 """What a question more costs after one turn 1: the battery's questions under every injection, first few, then more.
 
-`python -m benchmarks.question` prints it for the committed organism, all in one run.
+`python -m benchmarks.question` prints it for the committed organism, all in one run; with a key of params.yaml for
+that model, whose weights must be at hand.
 """
 
 from __future__ import annotations
@@ -11,18 +12,20 @@ from typing import NamedTuple
 import click
 
 from benchmarks.measure import Outputs, timed
-from benchmarks.subjects import organism, stimuli
+from benchmarks.subjects import ORGANISM, ROOT, organism, stimuli
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.run import run_trials
-from introspection.engine.trial import Injection, Trial
+from introspection.engine.trial import Trial
 from introspection.engine.work import count_work
 from introspection.experiments.battery.measure import battery_conversations
+from introspection.files import read_json
 from introspection.injection.cells import cell_trials, cells_of, encode_all
+from introspection.injection.dose import QUESTIONS, Dose
 from introspection.injection.vectors import random_vectors
+from introspection.names import random_name
 
 SIZES = (1, 2, 4, 8, 32, 96)
 INJECTIONS = 8
-LAYERS = (4, 5)
 
 
 class Cost(NamedTuple):
@@ -33,11 +36,12 @@ class Cost(NamedTuple):
     block_tokens: int
 
 
-def costs(sizes: tuple[int, ...] = SIZES) -> list[Cost]:
+def costs(sizes: tuple[int, ...] = SIZES, key: str = ORGANISM) -> list[Cost]:
     """What the first questions of the battery cost, for each of these numbers of them."""
-    model, asked = organism(), stimuli()
+    model, asked = organism(key), stimuli()
     encoded = encode_all(model.tokenizer, battery_conversations(asked, asked.battery()))
-    injections = [Injection(f"random_{number}", 60.0, *LAYERS) for number in range(1, INJECTIONS + 1)]
+    dose = read_json(ROOT / "results" / key / QUESTIONS, Dose)
+    injections = dose.injections(map(random_name, range(1, INJECTIONS + 1)))
     directions = {name: vector.directions for name, vector in random_vectors(model, INJECTIONS, seed=3)}
     found = []
     for size in sizes:
@@ -53,9 +57,10 @@ def costs(sizes: tuple[int, ...] = SIZES) -> list[Cost]:
 
 
 @click.command()
-def main() -> None:
-    """Print time and count for growing numbers of questions, and what one more costs beside the first."""
-    found = costs()
+@click.argument("model", default=ORGANISM)
+def main(model: str) -> None:
+    """For MODEL print time and count for growing numbers of questions, and what one more costs beside the first."""
+    found = costs(key=model)
     first = found[0]
     click.echo(f"{INJECTIONS} injections and none; turn 1 is read with the first question")
     for each in found:

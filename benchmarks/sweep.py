@@ -33,11 +33,12 @@ Build = Callable[[], LanguageModel]
 
 
 def run() -> list[Row]:
-    """All ranges, on the organism and on a random model of 16 blocks of 512 (its baseline timed on every eighth)."""
+    """All ranges, on the organism, a random model of 16 blocks of 512 and SmolLM2, their baselines timed on some."""
     rows = []
     subjects: list[tuple[str, Build, int]] = [
         ("the organism", organism, 1),
         ("random, 16 blocks of 512", partial(random_model, 16, 512), 8),
+        ("SmolLM2", partial(organism, "smollm2-135m"), 29),
     ]
     for name, build, every in subjects:
         ours = in_child(engine, build)
