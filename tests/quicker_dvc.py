@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager, redirect_stdout
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from dvc.cli import main
 from dvc.output import Output
 from dvc.repo import Repo
 
@@ -20,7 +18,7 @@ from tests.processes import hush, processes, said
 
 
 @contextmanager
-def _within(project: Path) -> Iterator[None]:
+def within(project: Path) -> Iterator[None]:
     """Stages are run by the python that runs this, in the project; what they say is said at the end."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with chdir(project), patch.dict(os.environ, {"PATH": path}), quicker(processes()):
@@ -34,15 +32,8 @@ def _within(project: Path) -> Iterator[None]:
 @contextmanager
 def repository(project: Path) -> Iterator[Repo]:
     """The project's repository."""
-    with _within(project), Repo() as repo:
+    with within(project), Repo() as repo:
         yield repo
-
-
-def dvc(project: Path, *arguments: str) -> str:
-    """What DVC's command line says, which must end well."""
-    with _within(project), redirect_stdout(io.StringIO()) as out:
-        assert main(list(arguments)) == 0, arguments
-    return out.getvalue()
 
 
 def status(project: Path) -> dict[str, Any]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,17 @@ from introspection.injection.repengs import ControlVector
 from introspection.injection.vectors import load_vector, save_vector
 from tests.conftest import ROOT
 from tests.processes import run_script
-from tests.quicker_dvc import dvc, repository, status
+from tests.quicker_dvc import repository, status
 
 yaml = YAML(typ="rt")
+
+
+def dvc(project: Path, *arguments: str) -> str:
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def stale(project: Path) -> set[str]:
