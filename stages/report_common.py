@@ -27,6 +27,7 @@ def open_results(settings: Settings) -> Results:
         "organisms.zoo.seeds": organisms.zoo.seeds,
         "organisms.grown.rules": organisms.grown.rules,
         "organisms.grown.seeds": organisms.grown.seeds,
+        "curve.rules": settings.curve.rules,
     }
     stages = output_stages(pipeline, lists)
     for key in settings.elsewhere:  # of which only what was measured there is expected
