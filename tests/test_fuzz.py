@@ -17,13 +17,15 @@ from introspection.files import ResultError, read_json
 from introspection.injection.dose import ChosenRange
 from introspection.injection.prefills import load_prefills, save_prefills
 from introspection.injection.vectors import load_vector
+from introspection.model.loading import ModelError
 from introspection.settings import SettingsError, load_settings
-from introspection.sources.bases import base_of
+from introspection.sources.adapters import find_adapter
+from introspection.sources.bases import CONFIGURATION, base_of
 from introspection.sources.datasets import DataError, read_contrast_prompts, read_suffixes
 from introspection.sources.errors import AdapterError
 from introspection.stimuli.files import StimuliError
 from introspection.stimuli.prompts import Stimuli
-from tests.conftest import ROOT
+from tests.conftest import ROOT, load
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,18 @@ def test_parameters_in_another_encoding_are_told(tmp_path: Path) -> None:
         load_settings(path)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000])
+def test_a_name_that_is_too_long_for_a_folder_is_told(name: str, tmp_path: Path) -> None:
+    (tmp_path / CONFIGURATION).write_text(json.dumps({"base_model_name_or_path": name}))
+    with pytest.raises(AdapterError, match=f"{tmp_path}: is an adapter of {name[:300]}, and there is no such folder"):
+        base_of(str(tmp_path))
+    assert base_of(name) is None
+    with pytest.raises(AdapterError, match="there is no such folder"):
+        find_adapter(name)
+    with pytest.raises(ModelError, match="there is no such folder"):
+        load(Path(name))
+
+
 def test_json_of_another_shape_is_told(tmp_path: Path) -> None:
     path = tmp_path / "suffixes.json"
     path.write_text("[" * 100_000)
@@ -146,3 +160,12 @@ def test_json_of_another_shape_is_told(tmp_path: Path) -> None:
     path.write_text(json.dumps(["a", 1]))
     with pytest.raises(DataError, match=f"{path}: wanted: a JSON list of strings"):
         read_suffixes(path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+@pytest.mark.parametrize("form", [object, dict[str, Any], dict[str, float]])
+def test_a_number_that_is_not_finite_is_refused_whatever_form_is_asked(number: str, form: Any, tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    path.write_text(f'{{"norm": {number}}}')
+    with pytest.raises(ResultError, match=f"{path}: not valid JSON: {number} is no finite number; make it anew"):
+        read_json(path, form, "make it anew")

@@ -70,12 +70,23 @@ def read_json(path: Path, form: type[T], remedy: str = "") -> T:
 
     NaN and infinity are no JSON, and no number of a result.
     """
+    remedy = remedy and f"; {remedy}"
     try:
-        return TypeAdapter(form).validate_json(path.read_bytes())
+        content = json.loads(path.read_bytes(), parse_float=_finite, parse_constant=_finite)
+        return TypeAdapter(form).validate_python(content)
     except OSError as error:
-        raise ResultError(f"{path}: cannot be read ({error.strerror}){remedy and f'; {remedy}'}") from error
+        raise ResultError(f"{path}: cannot be read ({error.strerror}){remedy}") from error
     except ValidationError as error:
-        raise ResultError(f"{path}: {_first(error)}{remedy and f'; {remedy}'}") from error
+        raise ResultError(f"{path}: {_first(error)}{remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise ResultError(f"{path}: not valid JSON: {error}{remedy}") from error
+
+
+def _finite(number: str) -> float:
+    """What a number of a JSON file stands for."""
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"{number[:40]} is no finite number")
+    return value
 
 
 def read_yaml(path: Path, form: type[T], failure: type[ValueError]) -> T:

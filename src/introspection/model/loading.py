@@ -15,7 +15,7 @@ from introspection.model.adapter import merge
 from introspection.model.language_model import LanguageModel, ModelError
 from introspection.model.placement import device_map, max_memory, without_weights
 from introspection.settings import ModelSettings, check_layers
-from introspection.sources.bases import base_of, names_a_folder
+from introspection.sources.bases import base_of, is_folder, names_a_folder
 from introspection.sources.errors import SourceError
 from introspection.sources.gguf import ADVICE, check_all_was_read, gguf_path, located, pretrained, unpacked
 from introspection.sources.provenance import provenance
@@ -182,7 +182,7 @@ def _explained(source: str) -> Iterator[None]:
     Whatever its files hold, transformers and safetensors raise what the bytes lead them to, so all is caught but what
     is explained already and what says that memory is short.
     """
-    if located(source)[1] is None and names_a_folder(source) and not Path(source).is_dir():
+    if located(source)[1] is None and names_a_folder(source) and not is_folder(source):
         raise ModelError(f"{source}: there is no such folder; {_missing(source)}")
     try:
         yield

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from introspection.files import whole
-from introspection.sources.bases import CONFIGURATION, names_a_folder
+from introspection.sources.bases import CONFIGURATION, is_folder, names_a_folder
 from introspection.sources.errors import AdapterError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def find_adapter(source: str, revision: str | None = None) -> AdapterFiles:
     Raises AdapterError where they are missing or out of reach, or where the weights are pickled, which is never loaded.
     """
     folder = Path(source)
-    if folder.is_dir():
+    if is_folder(source):
         files = AdapterFiles(folder / CONFIGURATION, folder / WEIGHTS)
         if not files.configuration.is_file():
             raise AdapterError(f"{source}: has no {CONFIGURATION}; give a folder that PEFT saved an adapter to")

@@ -21,6 +21,14 @@ def names_a_folder(source: str) -> bool:
     return not is_id or begins in (".", "..") or ("/" in source and Path(begins).is_dir())
 
 
+def is_folder(source: str) -> bool:
+    """Whether a source is a folder of this machine. One whose name is too long for the file system is none."""
+    try:
+        return Path(source).is_dir()
+    except OSError:
+        return False
+
+
 def base_of(source: str) -> str | None:
     """The folder or hub id of the model that an adapter in a folder changes; None for any other source.
 
@@ -28,7 +36,7 @@ def base_of(source: str) -> str | None:
     """
     folder = Path(source)
     path = folder / CONFIGURATION
-    if not path.is_file() or (folder / "config.json").is_file():
+    if not is_folder(source) or not path.is_file() or (folder / "config.json").is_file():
         return None
     try:
         base = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
@@ -36,10 +44,10 @@ def base_of(source: str) -> str | None:
         base = None
     if not isinstance(base, str) or not base:
         raise AdapterError(f"{path}: names no base_model_name_or_path; save the adapter again with PEFT")
-    if names_a_folder(base) and not Path(base).is_dir():
+    if names_a_folder(base) and not is_folder(base):
         raise AdapterError(
-            f"{source}: is an adapter of {base}, and there is no such folder; train or fetch that model first, or mend "
-            f"base_model_name_or_path in {path}"
+            f"{source}: is an adapter of {base[:300]}, and there is no such folder; train or fetch that model first, "
+            f"or mend base_model_name_or_path in {path}"
         )
     if (Path(base) / CONFIGURATION).is_file() and not (Path(base) / "config.json").is_file():
         raise AdapterError(
