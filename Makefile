@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 
+# Of the thousands of modules that come along most are never imported: one that is, is compiled then, and kept so.
+unexport PYTHONDONTWRITEBYTECODE
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+
 # what DVC runs is this environment's python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -56,8 +60,9 @@ test: $(VENV)/.installed-dev
 	@bash scripts/install-chromium
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	@echo 'types are checked while the tests run'; $(BIN)/mypy & types=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder; \
+	tests=$$?; wait $$types && exit $$tests
 
 soak: $(VENV)/.installed-dev
 	@bash scripts/install-tex
@@ -93,12 +98,12 @@ $(VENV)/bin/python:
 
 # repeng without its dependencies, since it asks for numpy 1: pyproject.toml says why that does not matter and lists the rest
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps repeng
+	$(PIP) --editable .
+	$(PIP) --no-deps repeng
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 # An unpacked archive has no git: tell DVC so.

@@ -21,6 +21,7 @@ ROWS = "rows"
 NONE = "none"
 
 _LEGEND = alt.Legend(orient="top")
+_GREY = "#888888"
 _ZERO = {"condition": {"test": "datum.value === 0", "value": 2.5}, "value": 1}
 _LONG = 40  # characters: text that is read, not compared
 _COLOURS = 10  # as many as people with any colour vision tell apart
@@ -119,23 +120,10 @@ def _marks(table: Table, measured: Quantities, categories: Mapping[str, Sequence
         return None
     place = max(categories, key=lambda name: len(categories[name]))
     colours = _colours(table, categories, place)
-    base = _base(table, measured, colours)
-    legend = _LEGEND if colours else None
-    shared = {
-        "y": alt.Y(f"{place}:N", sort=list(categories[place]), title=None, axis=alt.Axis(labelLimit=220)),
-        "yOffset": alt.YOffset("lane:N", sort=None),
-    }
-    rules = base.mark_rule(color="#888888", strokeWidth=1.2).encode(x="low:Q", x2="high:Q", **shared)
-    marks = base.mark_point(filled=True, opacity=0.75, size=36).encode(
-        x=_value(alt.X),
-        color=alt.Color("colour:N", sort=None, title=None, legend=legend),
-        shape=alt.Shape("colour:N", sort=None, title=None, legend=legend),
-        tooltip=_tooltip(table, measured),
-        **shared,
-    )
-    return alt.layer(*([rules] if measured.intervals else []), marks).properties(
-        height=22 * len(categories[place]) + 20
-    )
+    along = alt.Y(f"{place}:N", sort=list(categories[place]), title=None, axis=alt.Axis(labelLimit=220))
+    base = _base(table, measured, colours).encode(y=along, yOffset=alt.YOffset("lane:N", sort=None))
+    marks = _with_intervals(base, table, measured, _LEGEND if colours else None)
+    return alt.layer(*marks).properties(height=22 * len(categories[place]) + 20)
 
 
 def _panels(
@@ -150,20 +138,25 @@ def _panels(
     drawn = _rows(table, measured, named[-1:]).transform_calculate(line=line)
     panels = []
     for value, found in rows.groupby(table.panels, sort=False):
-        base = drawn.transform_filter(alt.FieldEqualPredicate(field=table.panels, equal=str(value)))
-        shared = {"y": alt.Y("line:N", sort=None, title=None, axis=alt.Axis(labelLimit=260))}
-        ends = base.mark_rule(color="#888888", strokeWidth=1.2).encode(x="low:Q", x2="high:Q", **shared)
-        chance = base.mark_tick(color="#888888", thickness=2).encode(x="chance:Q", **shared)
-        marks = base.mark_point(filled=True, opacity=0.85, size=42).encode(
-            x=_value(alt.X),
-            color=alt.Color("colour:N", sort=None, title=None, legend=_LEGEND),
-            shape=alt.Shape("colour:N", sort=None, title=None, legend=_LEGEND),
-            tooltip=_tooltip(table, measured),
-            **shared,
-        )
+        along = alt.Y("line:N", sort=None, title=None, axis=alt.Axis(labelLimit=260))
+        base = drawn.transform_filter(alt.FieldEqualPredicate(field=table.panels, equal=str(value))).encode(y=along)
+        chance = base.mark_tick(color=_GREY, thickness=2).encode(x="chance:Q")
+        layers = [chance, *_with_intervals(base, table, measured, _LEGEND)]
         title = alt.Title(str(value), fontSize=11, fontWeight="normal", anchor="start")
-        panels.append(alt.layer(ends, chance, marks).properties(title=title, width=420, height=18 * len(found)))
+        panels.append(alt.layer(*layers).properties(title=title, width=420, height=18 * len(found)))
     return alt.vconcat(*panels, spacing=14).add_params(*_chosen(measured, named[-1:]))
+
+
+def _with_intervals(base: alt.Chart, table: Table, measured: Quantities, legend: alt.Legend | None) -> list[Drawn]:
+    """A mark at the value of each row, over a line along its interval."""
+    ends = base.mark_rule(color=_GREY, strokeWidth=1.2).encode(x="low:Q", x2="high:Q")
+    marks = base.mark_point(filled=True, opacity=0.8, size=38).encode(
+        x=_value(alt.X),
+        color=alt.Color("colour:N", sort=None, title=None, legend=legend),
+        shape=alt.Shape("colour:N", sort=None, title=None, legend=legend),
+        tooltip=_tooltip(table, measured),
+    )
+    return [ends, marks] if measured.intervals else [marks]
 
 
 def _curves(table: Table, measured: Quantities, categories: Mapping[str, Sequence[str]], along: Column) -> Drawn:
