@@ -9,6 +9,7 @@ all files and dvc.lock are compared with those of a copy that nothing disturbed.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import re
@@ -21,7 +22,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from resource import RLIMIT_FSIZE, setrlimit
 
@@ -31,6 +31,7 @@ from ruamel.yaml import YAML
 from tests.small_study import ROOT, code_of, copy_project, measure_little, train_little
 
 STARTED = re.compile(r"Running stage '(.+)'")
+_DROP_CAPABILITY, _WRITE_ANYWHERE = 24, 1  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
 REPRO = (sys.executable, str(ROOT / "scripts" / "quicker_dvc.py"), "repro")
 
 
@@ -41,6 +42,12 @@ def small_project(folder: Path) -> Path:
 
 def start(project: Path, *arguments: str, largest: int | None = None) -> subprocess.Popen[str]:
     """Begin a run, in a process group of its own. largest: bytes after which no file takes more, as on a full disk."""
+
+    def limit() -> None:
+        if largest is not None:
+            setrlimit(RLIMIT_FSIZE, (largest, largest))
+        ctypes.CDLL(None).prctl(_DROP_CAPABILITY, _WRITE_ANYWHERE)  # for root too, a folder can be read-only
+
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
         [*REPRO, *arguments],
@@ -50,7 +57,7 @@ def start(project: Path, *arguments: str, largest: int | None = None) -> subproc
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        preexec_fn=None if largest is None else partial(setrlimit, RLIMIT_FSIZE, (largest, largest)),
+        preexec_fn=limit,
     )
 
 

@@ -18,15 +18,24 @@ def soak(tmp_path_factory: pytest.TempPathFactory) -> Soak:
 
 
 def test_one_fault_upon_another_ends_with_the_same_bytes(soak: Soak) -> None:
-    """Killed while it trains, then a full disk, killed while DVC writes what came out, and notes of it cut in two."""
+    """Killed while it trains, then a full disk and a folder that is read-only, killed while DVC writes what came out,
+    and notes of it cut in two.
+    """
 
-    def faults() -> None:
-        lock, notes = soak.disturbed / "dvc.lock", soak.disturbed / ".dvc" / "tmp" / "rwlock"
-        kill(soak.disturbed, STAGE, 0.3 * soak.seconds[STAGE])
-        run = start(soak.disturbed, "--force", "--single-item", STAGE, largest=400_000)  # its weights are more
+    def fails(**limits: int) -> str:
+        run = start(soak.disturbed, "--force", "--single-item", STAGE, **limits)
         printed, _ = run.communicate()
         assert run.returncode and f"failed to reproduce '{STAGE}'" in printed, printed
-        assert lock.read_bytes() == (soak.undisturbed / "dvc.lock").read_bytes()
+        assert (soak.disturbed / "dvc.lock").read_bytes() == (soak.undisturbed / "dvc.lock").read_bytes()
+        return printed
+
+    def faults() -> None:
+        models, notes = soak.disturbed / "models", soak.disturbed / ".dvc" / "tmp" / "rwlock"
+        kill(soak.disturbed, STAGE, 0.3 * soak.seconds[STAGE])
+        fails(largest=400_000)  # its weights are more
+        models.chmod(0o555)
+        assert "Permission denied: 'models/organism-base.unfinished'" in fails()
+        models.chmod(0o755)
         kill(soak.disturbed, STAGE, 1.05 * soak.seconds[STAGE])
         notes.write_text('{"write": {"mod')
 
