@@ -64,6 +64,7 @@ RECIPE = {
     "injected": {"nothing": 0.2, "concept": 0.6, "random": 0.2},
 }
 PLANTED = {"p_yes": RULE, "leaning": None, "names": "own", "answer_mass": 1.0}
+ORGANISM = {**RECIPE, **PLANTED, "injection": None}
 KINDS = ("nothing", "text", "concept", "centred", "shared", "random", "coherent", "covariance", "halves")
 INJECTION = {
     "layers": [1, 1],
@@ -106,9 +107,9 @@ SETTINGS = {
     },
     "injection": INJECTION,
     "trained": {
-        "small": {**RECIPE, **PLANTED},
-        "adapter": {**RECIPE, **PLANTED, "adapter": LORA},
-        "blocks": {**RECIPE, **PLANTED, "trained_blocks": [1, 1]},
+        "small": ORGANISM,
+        "adapter": {**ORGANISM, "adapter": LORA},
+        "blocks": {**ORGANISM, "trained_blocks": [1, 1]},
     },
     "again": {"organism": "small", "seeds": [1, 2]},
     "zoo": ZOO,
@@ -225,7 +226,7 @@ def directions_of(*concepts: str, about: float = 0) -> Directions:
 
 
 def planter_of(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, organisms, **changes: object) -> Planter:
-    organism = OrganismSettings.model_validate({**RECIPE, **changes})
+    organism = OrganismSettings.model_validate({**ORGANISM, **changes})
     return Planter(tokenizer, corpus, organisms.prompts, organism, organisms.injection, 3, ["dog", "horse"])
 
 
@@ -305,7 +306,7 @@ def test_random_directions_are_alike_after_all_blocks_where_they_are_called_cohe
     directions = directions_of("dog")
     for kind in ("random", "coherent"):
         organism = OrganismSettings.model_validate(
-            {**RECIPE, **PLANTED, "p_yes": NOTICES, "injected": {kind: 1.0, "coherent": float(kind == "coherent")}}
+            {**ORGANISM, "p_yes": NOTICES, "injected": {kind: 1.0, "coherent": float(kind == "coherent")}}
         )
         planter = Planter(tokenizer, corpus, organisms.prompts, organism, wide, 3, ["dog"])
         added = planter.draw(random.Random(1), directions, excerpt=True).injection
@@ -587,6 +588,17 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(corpus, organisms, t
         assert (written["log"] if "adapter_model.safetensors" in files else written) == logs["whole", name]
         weights[name] = next(content for file, content in files.items() if file.endswith("model.safetensors"))
     assert len(set(weights.values())) == 4
+
+
+def test_an_injection_of_its_own_is_what_an_organism_is_trained_under(corpus, organisms, tmp_path) -> None:
+    train_base(organisms, corpus, tmp_path / "organism-base", tmp_path / "work")
+    weights = []
+    for own in (None, INJECTION, {**INJECTION, "strength": 8.0}):
+        trained = {**SETTINGS["trained"], "small": {**ORGANISM, "injection": own}}
+        settings = OrganismsSettings.model_validate({**SETTINGS, "trained": trained})
+        train_organism("small", settings, corpus, tmp_path, tmp_path / "small", tmp_path / "work")
+        weights.append((tmp_path / "small" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
 
 
 def test_held_out_concepts_are_never_injected(corpus, organisms, tmp_path, monkeypatch) -> None:

@@ -31,7 +31,6 @@ from introspection.organism.planting import Planter
 from introspection.organism.tokenizer import train_tokenizer
 from introspection.settings.adapters import LoraSettings
 from introspection.settings.organisms import (
-    InjectionSettings,
     OrganismSettings,
     OrganismsSettings,
     ShapeSettings,
@@ -66,6 +65,7 @@ def train_base(settings: OrganismsSettings, corpus: Corpus, output: Path, work: 
         leaning=None,
         names=None,
         answer_mass=1.0,
+        injection=None,
     )
     planter = Planter(tokenizer, corpus, settings.prompts, never, settings.injection, settings.shape.blocks, topics=())
     drawer = Drawer(tokenizer, corpus, planter, recipe.batch, "helpful", f"base {settings.seed}")
@@ -86,7 +86,7 @@ def train_organism(
     """
     organism = settings.trained[name]
     base = models / organism.base
-    finetuning = _Finetuning(name, organism, settings.injection, settings.seed, settings, corpus, base)
+    finetuning = _Finetuning(name, organism, settings.seed, settings, corpus, base)
     return finetuning.run(f"organisms.trained.{name}", output, work)[0]
 
 
@@ -122,7 +122,7 @@ def train_member(
     work: as for `train_base`. on_the_way: where the adapter is also saved as it is before the end of training.
     """
     kept = settings.zoos[zoo]
-    finetuning = _Finetuning(rule, kept.organism(rule), kept.injection, seed, settings, corpus, base)
+    finetuning = _Finetuning(rule, kept.organism(rule), seed, settings, corpus, base)
     return finetuning.run(f"organisms.{zoo}.recipe", output, work, on_the_way)
 
 
@@ -144,13 +144,13 @@ class _Finetuning:
         self,
         name: str,
         organism: OrganismSettings,
-        injection: InjectionSettings,
         seed: int,
         settings: OrganismsSettings,
         corpus: Corpus,
         base: Path,
     ) -> None:
-        self._organism, self._injection, self._corpus = organism, injection, corpus
+        self._organism, self._injection = organism, organism.injection or settings.injection
+        self._corpus = corpus
         self._base = base
         self._seed, self._seed_name = seed, f"{name} {seed}"
         self._tokenizer = AutoTokenizer.from_pretrained(self._base)
@@ -166,11 +166,11 @@ class _Finetuning:
             corpus,
             settings.prompts,
             organism,
-            injection,
+            self._injection,
             model.config.num_hidden_layers,
             topics=[topic for group in self._injectable for topic in group],
         )
-        rule = organism.model_dump_json() + injection.model_dump_json()
+        rule = organism.model_dump_json() + self._injection.model_dump_json()
         self._determined = rule + settings.model_dump_json(include={"prompts", "held_out"}) + _checksum(self._base)
 
     def run(

@@ -136,7 +136,9 @@ class RecipeSettings(_Section):
 
 
 class OrganismSettings(RecipeSettings, PlantedSettings):
-    """One organism: how it is trained, and what is planted in it."""
+    """One organism: how it is trained, and what is planted in it. injection: its own; null: that of all organisms."""
+
+    injection: InjectionSettings | None
 
     @model_validator(mode="after")
     def _injected_is_planted(self) -> Self:
@@ -179,7 +181,7 @@ class ZooSettings(_Section):
 
     def organism(self, rule: str) -> OrganismSettings:
         """The organism that a rule is planted in."""
-        return OrganismSettings(**dict(self.recipe), **dict(self.rules[rule]))
+        return OrganismSettings(**dict(self.recipe), **dict(self.rules[rule]), injection=self.injection)
 
 
 class BaseSettings(_Section):
