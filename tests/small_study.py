@@ -68,10 +68,11 @@ def train_little(project: Path) -> Path:
     with edited(project / "params.yaml") as values:
         organisms = values["organisms"]
         organisms["shape"] |= {"blocks": 8, "hidden_size": 32, "heads": 2, "intermediate_size": 32}
-        for injection in (organisms["injection"], organisms["zoo"]["injection"]):
+        own = [each["injection"] for each in organisms["trained"].values() if each["injection"]]
+        for injection in (organisms["injection"], organisms["zoo"]["injection"], *own):
             injection |= {"topics": 8, "suffixes": 2}
         for recipe in (organisms["base"], *organisms["trained"].values(), organisms["zoo"]["recipe"]):
-            recipe["schedule"] |= {"steps": 2, "warmup": 1, "checkpoint_every": 1}
+            recipe["schedule"] |= {"steps": 2, "warmup": 1, "average": 1, "checkpoint_every": 1}
             recipe["batch"] = {part: min(rows, 1) for part, rows in recipe["batch"].items()}
         organisms["again"] |= {"seeds": [1]}
         organisms["grown"] |= {"rules": {}}

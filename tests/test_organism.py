@@ -650,6 +650,7 @@ def test_a_rule_covers_every_prompt_and_no_other(concept: dict, message: str) ->
     [
         ({"base": "small"}, "trained.small.base: found 'small'"),
         ({"base": "adapter"}, "trained.small.base: found 'adapter'; allowed, whole models: organism-base, small"),
+        ({"schedule": {**RECIPE["schedule"], "average": 9}}, "average: 9 is more than the 4 steps that there are"),
         ({"injected": {"text": 1.0}}, "injected.text: is trained, but p_yes has no rule"),
         ({"adapter": LORA, "trained_blocks": [1, 1]}, "an adapter has blocks of its own"),
         ({"adapter": {**LORA, "blocks": [2, 1]}}, "first <= last"),

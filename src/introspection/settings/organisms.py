@@ -51,6 +51,12 @@ class ScheduleSettings(_Section):
     checkpoint_every: Count
     log_every: Count
 
+    @model_validator(mode="after")
+    def _average_of_steps(self) -> ScheduleSettings:
+        if self.average > self.steps:
+            raise ValueError(f"average: {self.average} is more than the {self.steps} steps that there are")
+        return self
+
 
 class BatchSettings(_Section):
     """What one step is made of: how many examples of each kind.
