@@ -12,14 +12,10 @@ from introspection.paper.figure_style import Look, figure_text
 
 
 def confusion_figure(confusion: pd.DataFrame, classes: Sequence[str], look: Look) -> Figure:
-    """How many organisms of each planted class (down) the verdict puts into each class (across)."""
-    planted = list(dict.fromkeys(confusion["expected"]))
+    """How many organisms of each planted class (down) the verdict puts into each class (across, by its number)."""
     shown = [name for name in classes if name in {*confusion["expected"], *confusion["verdict"]}]
-    counts = pd.crosstab(confusion["expected"], confusion["verdict"]).reindex(
-        index=planted, columns=shown, fill_value=0
-    )
-    counts = counts.reindex(index=[name for name in shown if name in planted])
-    figure = Figure(figsize=(look.settings.width, 0.2 * len(planted) + 1.25), layout="constrained")
+    counts = pd.crosstab(confusion["expected"], confusion["verdict"]).reindex(index=shown, columns=shown, fill_value=0)
+    figure = Figure(figsize=(look.settings.width, 0.2 * len(shown) + 0.55), layout="constrained")
     axis = figure.subplots()
     sns.heatmap(
         counts,
@@ -31,14 +27,12 @@ def confusion_figure(confusion: pd.DataFrame, classes: Sequence[str], look: Look
         cbar=False,
         linewidths=0.5,
         linecolor="0.9",
-        xticklabels=[figure_text(name) for name in counts.columns],
-        yticklabels=[figure_text(name) for name in counts.index],
+        xticklabels=[str(number + 1) for number in range(len(shown))],
+        yticklabels=[figure_text(f"{name}  {number + 1}") for number, name in enumerate(shown)],
         ax=axis,
     )
     axis.set_xlabel("verdict")
     axis.set_ylabel("planted")
-    for label in axis.get_xticklabels():
-        label.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
-    for label in axis.get_yticklabels():
+    for label in (*axis.get_xticklabels(), *axis.get_yticklabels()):
         label.set_rotation(0)
     return figure
