@@ -106,3 +106,6 @@ def test_what_the_readme_says_was_found_is_what_the_results_say() -> None:
     post = pd.read_csv(ROOT / "results" / "published" / "summary.csv").set_index("quantity")["value"]
     assert (post["quotes"], post["quotes_holds_in_log_odds"]) == (11, 6)
     assert "eleven comparisons in the post's words, six are certain" in found
+    zoo = json.loads((ROOT / "results" / "confusion" / "confusion.json").read_text())["zoo"]
+    assert (zoo["organisms"], zoo["right"]) == (10, 4)
+    assert "of ten organisms with one explanation each planted in them, the rules put four where they belong" in found
