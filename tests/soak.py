@@ -46,7 +46,8 @@ def start(project: Path, *arguments: str, largest: int | None = None) -> subproc
     def limit() -> None:
         if largest is not None:
             setrlimit(RLIMIT_FSIZE, (largest, largest))
-        ctypes.CDLL(None).prctl(_DROP_CAPABILITY, _WRITE_ANYWHERE)  # for root too, a folder can be read-only
+        if sys.platform == "linux":  # for root too, a folder can be read-only
+            ctypes.CDLL(None).prctl(_DROP_CAPABILITY, _WRITE_ANYWHERE)
 
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
