@@ -30,6 +30,7 @@ def test_verdicts_beside_what_was_planted() -> None:
     verdicts = {key: (each, near) for key, each in judged.items()}
     table = CONFUSION.of(confusion(verdicts, objections)).rows
     assert table["distance"].tolist() == pytest.approx([0.15] * 3)
+    assert Training(near.assessment, answer_mass=0.5).distance == pytest.approx((0.8 - 0.45 + 0.2) / 2)
     assert table["right"].tolist() == [True, False, True]
     assert table["expected"].tolist() == ["notices concepts", "notices concepts", "is not moved"]
     assert table["failed"].tolist() == ["", "leaning wording", "moved disturbance"]

@@ -30,14 +30,16 @@ class Assessed:
 
 @dataclass(frozen=True)
 class Training:
-    """What `training.json` says of how far training got."""
+    """What `training.json` says of how far training got. answer_mass: that is planted, of yes and no together."""
 
     assessment: tuple[Assessed, ...]
+    answer_mass: float = 1.0
 
     @property
     def distance(self) -> float:
         """The mean distance of p(yes) from what is planted, over kinds of injection and prompts."""
-        distances = [abs(each.straight - each.planted) for each in self.assessment if each.planted is not None]
+        cases = [(each.straight, each.planted) for each in self.assessment if each.planted is not None]
+        distances = [abs(found - planted * self.answer_mass) for found, planted in cases]
         return sum(distances) / len(distances)
 
 
