@@ -88,10 +88,10 @@ def stage(function: Callable[..., None]) -> click.Command:
 
 
 @contextmanager
-def reading(settings: Settings, stage_name: str, model: str) -> Iterator[None]:
+def reading(settings: Settings, stage_name: str, model: str, *sources: Path) -> Iterator[None]:
     """Inside the context batches are read by whom params.yaml names, and kept until the stage ends well.
 
-    So a stage that was stopped goes on where it was.
+    So a stage that was stopped goes on where it was. sources: the folders of a model that has no `model.json`.
     """
     from introspection.engine.kept import kept_in
 
@@ -102,6 +102,10 @@ def reading(settings: Settings, stage_name: str, model: str) -> Iterator[None]:
             stack.enter_context(on_ray(settings.engine))
         path = RESULTS / model / "model.json"
         identity = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if sources:
+            from introspection.sources.provenance import provenance
+
+            identity = repr([provenance(source.as_posix(), None) for source in sources])
         stack.enter_context(kept_in(Path(".work/read") / stage_name / model, identity))
         yield
 

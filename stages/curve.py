@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 import pandas as pd
-from common import stage
+from common import reading, stage
 
 from introspection.experiments.curve.state import state_rows
 from introspection.experiments.curve.tables import CURVE
@@ -32,10 +32,11 @@ def main(settings: Settings, rule: str, seed: int) -> None:
     work, suffixes = Path("build/curves") / name, read_suffixes(SUFFIXES)
     remove(work)
     rows = []
-    for step, source in states.items():
-        subject = open_organism(settings, "grown", f"curve-{name}", source, PROMPTS, suffixes, work / str(step))
-        rows.append(state_rows(subject, grown.rules[rule]).assign(step=step))
-    write_outputs({CURVE.name: CURVE.of(pd.concat(rows, ignore_index=True))}, RESULTS / "curves" / name)
+    with reading(settings, "curve", name, *states.values()):
+        for step, source in states.items():
+            subject = open_organism(settings, "grown", f"curve-{name}", source, PROMPTS, suffixes, work / str(step))
+            rows.append(state_rows(subject, grown.rules[rule]).assign(step=step))
+        write_outputs({CURVE.name: CURVE.of(pd.concat(rows, ignore_index=True))}, RESULTS / "curves" / name)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import click
-from common import stage
+from common import reading, stage
 
 from introspection.experiments.zoo.organism import examine_organism
 from introspection.files import PROMPTS, RESULTS, SUFFIXES, remove
@@ -23,12 +23,11 @@ from introspection.tables import write_outputs
 def main(settings: Settings, zoo: Zoo, rule: str, seed: int) -> None:
     """Write results/ZOO/RULE-SEED: the verdict, and what it rests on."""
     name = f"{rule}-{seed}"
-    work = Path("build") / zoo / name
+    source, work = Path("models") / zoo / name, Path("build") / zoo / name
     remove(work)
-    outputs = examine_organism(
-        settings, zoo, f"{zoo}-{name}", Path("models") / zoo / name, PROMPTS, read_suffixes(SUFFIXES), work
-    )
-    write_outputs(outputs, RESULTS / zoo / name)
+    with reading(settings, "examine", f"{zoo}-{name}", source):
+        outputs = examine_organism(settings, zoo, f"{zoo}-{name}", source, PROMPTS, read_suffixes(SUFFIXES), work)
+        write_outputs(outputs, RESULTS / zoo / name)
 
 
 if __name__ == "__main__":

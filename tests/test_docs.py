@@ -107,5 +107,6 @@ def test_what_the_readme_says_was_found_is_what_the_results_say() -> None:
     assert (post["quotes"], post["quotes_holds_in_log_odds"]) == (11, 6)
     assert "eleven comparisons in the post's words, six are certain" in found
     zoo = json.loads((ROOT / "results" / "confusion" / "confusion.json").read_text())["zoo"]
-    assert (zoo["organisms"], zoo["right"]) == (10, 4)
-    assert "of ten organisms with one explanation each planted in them, the rules put four where they belong" in found
+    assert (zoo["organisms"], zoo["right"], zoo["taken"]) == (30, 14, {"organisms": 10, "right": 6})
+    assert "of thirty organisms, three for each of ten explanations planted in them, the rules put fourteen where" in found
+    assert "and six of the ten in which the planting took" in found

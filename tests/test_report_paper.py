@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from introspection.companion.site import write_companion
@@ -19,6 +20,7 @@ from introspection.experiments.detection.tables import DETECTION
 from introspection.experiments.verdict.tables import VERDICT
 from introspection.experiments.where.tables import SUMMARY as WHERE_SUMMARY
 from introspection.files import ResultError
+from introspection.names import vector_label
 from introspection.paper.figures import draw_figures
 from introspection.paper.findings import COLUMNS
 from introspection.paper.latex import escape
@@ -207,6 +209,36 @@ def test_the_table_of_all_tests_has_the_numbers_of_their_files() -> None:
             columns = [f"accuracy_{aim}{end}" for end in ("", "_low", "_high")]
             found = places.loc[which, ["number", "number_low", "number_high", "chance"]]
             np.testing.assert_allclose(found, where[[*columns, "chance"]], rtol=1e-8)
+
+
+def test_the_values_beside_the_verdict_are_those_of_the_files() -> None:
+    """Likewise the floor, the control questions, and the choice of the sweep, computed here from the files alone."""
+    values = values_of(REPOSITORY / "paper")
+    for number, model in enumerate(load_settings(REPOSITORY / "params.yaml").study.models, start=1):
+        folder = REPOSITORY / "results" / model
+        of_model = {name.removeprefix(f"{number}."): value for name, value in values.items()}
+        population = pd.read_csv(folder / "population.csv").query("prompt == 'info' and matching == 'norm'")
+        for kind in ("random", "coherent", "covariance", "halves", "phrasing"):
+            rows = population[population["kind"] == kind]
+            moved = (rows["logit_difference_injected"] - rows["logit_difference_base"]).median()
+            often = (rows["p_yes_injected"] > 0.5).sum() / len(rows)
+            said = f"{nats(moved)} under “{vector_label(kind)}” ({100 * often:.1f}%)"
+            assert escape(said) in of_model["population.floor"]
+
+        controls = pd.read_csv(folder / "controls.csv").query(f"vector in {CONCEPTS}")
+        moved = (controls["logit_difference_injected"] - controls["logit_difference_base"]).mean()
+        assert of_model["controls.all.shift"] == escape(nats(moved))
+        fit = pd.read_csv(folder / "battery_fit.csv").query(f"vector in {CONCEPTS} and answers == 'words'")
+        assert of_model["battery.right"] == escape(f"{100 * fit['accuracy_base'].iloc[0]:.1f}%")
+        ends = [escape(nats(np.median(fit[f"signed_{end}"]))) for end in ("low", "high")]
+        assert [of_model["battery.signed.low"], of_model["battery.signed.high"]] == ends
+
+        for where, place in (("own", folder), ("chosen", folder / "chosen_range")):
+            detection = pd.read_csv(place / "detection.csv").query(f"vector in {CONCEPTS} and prompt == 'info'")
+            shifts = detection["log_odds_yes_injected"] - detection["log_odds_yes_base"]
+            fitted = detection["vector"] == "cat"
+            assert of_model[f"again.fitted.{where}"] == escape(nats(shifts[fitted].mean()))
+            assert of_model[f"again.others.{where}"] == escape(nats(shifts[~fitted].mean()))
 
 
 # What a user may write into data/prompts: a prompt, a control question of the post's group and one of a new group.

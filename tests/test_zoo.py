@@ -21,23 +21,35 @@ from tests.conftest import ROOT
 
 def test_verdicts_beside_what_was_planted() -> None:
     objections = load_objections(ROOT / "data" / "objections.yaml")
-    near = Training((Assessed(0.9, 0.8), Assessed(0.0, 0.2), Assessed(None, 0.5)))
+    near = Training((Assessed("concept", 0.9, 0.8), Assessed("nothing", 0.0, 0.2), Assessed("shared", None, 0.5)))
     judged = {
         ("zoo", "notices", 1): Judged("notices concepts", ()),
         ("zoo", "notices", 2): Judged("leans to yes", ("leaning", "wording")),
         ("grown", "blind", 1): Judged("is not moved", ("moved", "disturbance")),
     }
-    verdicts = {key: (each, near) for key, each in judged.items()}
+    many = Training((Assessed("concept", 0.9, 0.8), Assessed("concept", 0.9, 0.9), Assessed("nothing", 0, 0)))
+    verdicts = {key: (each, near if key[0] == "zoo" else many) for key, each in judged.items()}
     table = CONFUSION.of(confusion(verdicts, objections)).rows
-    assert table["distance"].tolist() == pytest.approx([0.15] * 3)
+    assert table["distance"].tolist() == pytest.approx([0.15, 0.15, 0.1 / 3])
+    assert table["furthest"].tolist() == pytest.approx([0.2, 0.2, 0.05])
     assert Training(near.assessment, answer_mass=0.5).distance == pytest.approx((0.8 - 0.45 + 0.2) / 2)
     assert table["right"].tolist() == [True, False, True]
     assert table["expected"].tolist() == ["notices concepts", "notices concepts", "is not moved"]
     assert table["failed"].tolist() == ["", "leaning wording", "moved disturbance"]
     found = metrics(table)
     assert found == {
-        "zoo": {"right": 1, "organisms": 2, "by_organism": {"notices": "1 of 2"}},
-        "grown": {"right": 1, "organisms": 1, "by_organism": {"blind": "1 of 1"}},
+        "zoo": {
+            "right": 1,
+            "organisms": 2,
+            "taken": {"right": 0, "organisms": 0},
+            "by_organism": {"notices": "1 of 2"},
+        },
+        "grown": {
+            "right": 1,
+            "organisms": 1,
+            "taken": {"right": 1, "organisms": 1},
+            "by_organism": {"blind": "1 of 1"},
+        },
     }
     with pytest.raises(ValueError, match="no class is named for 'unheard_of'"):
         confusion({("zoo", "unheard_of", 1): (Judged("is not moved", ()), near)}, objections)

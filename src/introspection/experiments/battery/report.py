@@ -15,15 +15,25 @@ WORDS = "words"  # the answers that the prose follows
 
 
 def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
-    """What the concepts do to questions that are answered in words: means over concepts, in nats."""
+    """What the concepts do to questions that are answered in words, in nats: means over concepts, and their floor.
+
+    The interval is the median over concepts of its ends.
+    """
     if not renderer.results.expects(model.path(FIT.name)):
         return {}
     fit = renderer.results.read(FIT, model.key)
     concepts = fit[fit["vector"].isin(names.of_kind("concept", fit["vector"])) & (fit["answers"] == WORDS)]
-    return {
+    values: dict[str, str] = {
+        "battery.right": wording.share(concepts["accuracy_base"].iloc[0]),
         "battery.control": wording.nats(concepts["control_shift"].mean()),
         "battery.signed": wording.nats(concepts["signed_shift"].mean()),
+        "battery.signed.low": wording.nats(concepts["signed_low"].median()),
+        "battery.signed.high": wording.nats(concepts["signed_high"].median()),
     }
+    drawn = fit[fit["vector"].isin(names.of_kind("random", fit["vector"])) & (fit["answers"] == WORDS)]["signed_shift"]
+    if len(drawn):
+        values |= {"battery.random.low": wording.nats(drawn.min()), "battery.random.high": wording.nats(drawn.max())}
+    return values
 
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:

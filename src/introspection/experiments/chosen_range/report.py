@@ -5,7 +5,6 @@ from __future__ import annotations
 from introspection import names
 from introspection.experiments.controls.report import no_shifts
 from introspection.experiments.controls.tables import CONTROLS
-from introspection.experiments.detection.report import detection_values
 from introspection.experiments.detection.tables import DETECTION
 from introspection.paper import wording
 from introspection.paper.models import ReportedModel
@@ -19,12 +18,20 @@ FOLDER = "chosen_range"
 
 
 def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
-    """What the prose says of a model's chosen range; the values have `again` before their names."""
-    if not renderer.results.expects(model.path(f"{FOLDER}/{DETECTION.name}")):
+    """The shift in a model's chosen range and in its own: of the concept that it was fitted to, and of the others."""
+    results, fitted = renderer.results, settings.sweep.choose_concept
+    if not results.expects(model.path(f"{FOLDER}/{DETECTION.name}"), model.path(DETECTION.name)):
         return {}
-    detection = renderer.results.read(DETECTION, model.key, FOLDER)
-    values = detection_values(detection, renderer.prompts, {"concept": ("shift",)})
-    return {f"again.{name}": value for name, value in values.items()}
+    values: dict[str, str] = {}
+    for where, table in (
+        ("chosen", results.read(DETECTION, model.key, FOLDER)),
+        ("own", results.read(DETECTION, model.key)),
+    ):
+        concepts = names.of_kind("concept", table["vector"])
+        for which, vectors in (("fitted", [fitted]), ("others", [name for name in concepts if name != fitted])):
+            if found := answer(table, vectors, renderer.prompts.main):
+                values[f"again.{which}.{where}"] = wording.nats(found.shift)
+    return values
 
 
 def claims(results: Results, prompts: Prompts, model: ReportedModel) -> dict[str, str]:

@@ -33,7 +33,7 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
     controls = results.read(CONTROLS, model.key)
     excluded = results.json(model.path(EXCLUDED), Excluded).excluded
     groups = {question.group: question.expected for question in renderer.stimuli.controls}
-    values: dict[str, str] = {}
+    values: dict[str, str] = {"controls.all.shift": wording.nats(_moved(_of_concepts(controls)).mean())}
     if gone := [answer for group, answer in groups.items() if all_left_out(controls, excluded, group)]:
         values["controls.none.left"] = wording.listing(list(dict.fromkeys(gone)))
     shifts, points = no_shifts(controls, excluded), no_points(controls, excluded)
@@ -74,6 +74,14 @@ def no_points(controls: pd.DataFrame, excluded: Sequence[str]) -> pd.Series[floa
 
 
 def _no(controls: pd.DataFrame, excluded: Sequence[str]) -> pd.DataFrame:
-    concepts = names.of_kind("concept", controls["vector"])
-    left = ~controls["question"].isin(excluded)
-    return controls[(controls["group"] == NO) & left & controls["vector"].isin(concepts)]
+    rows = _of_concepts(controls)
+    return rows[(rows["group"] == NO) & ~rows["question"].isin(excluded)]
+
+
+def _of_concepts(controls: pd.DataFrame) -> pd.DataFrame:
+    return controls[controls["vector"].isin(names.of_kind("concept", controls["vector"]))]
+
+
+def _moved(rows: pd.DataFrame) -> pd.Series[float]:
+    """The shift of logit(yes) - logit(no), in nats: what the battery's is."""
+    return rows["logit_difference_injected"] - rows["logit_difference_base"]

@@ -62,7 +62,7 @@ def dose_figure(models: Sequence[Doses], look: Look) -> Figure:
         sample(**OWN),
     ]
     words = ["concepts", "a random direction", "concepts, residual", *(WORDS[name] for name in LEFT), "strength used"]
-    figure.legend(handles, words, loc="outside lower center", ncols=4, columnspacing=1)
+    figure.legend(handles, words, loc="outside lower center", ncols=4, columnspacing=0.8, handlelength=1.5)
     return figure
 
 

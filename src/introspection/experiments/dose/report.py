@@ -22,9 +22,12 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
     if not results.expects(model.path(CALIBRATION)):
         return {}
     found = calibration_of(results, model)
-    values: dict[str, str] = {"dose.own": f"{fraction_of_norm(results, model, found):.2g}"}
+    own = f"{fraction_of_norm(results, model, found):.2g}"
+    values: dict[str, str] = {"dose.own": own}
     if found.fraction is not None:
         values["dose.borne"] = wording.number(found.fraction)
+        if float(own) > found.fraction:
+            values["dose.above"] = "yes"
     return values | ({"dose.calibrated": "yes"} if model.settings.strength == "calibrated" else {})
 
 
@@ -32,6 +35,7 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     """The rule for the dose that is calibrated."""
     dose = settings.dose
     return {
+        "dose.concepts": wording.listing(list(dose.concepts)),
         "dose.passages": wording.count(len(renderer.stimuli.neutral())),
         "dose.keep.accuracy": wording.plain_percent(dose.keep.control_accuracy),
         "dose.keep.mass": wording.plain_percent(dose.keep.answer_mass),

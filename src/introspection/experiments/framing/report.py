@@ -27,7 +27,9 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
             measured=f"rest of the shift, nats: {_listed(rows.index)}",
             rule="",
             number=", ".join(map(wording.nats, rows["concept"])),
-            interval=f"random {', '.join(map(wording.nats, rows['random']))}" if rows["random"].notna().all() else "",
+            interval=f"(random directions: {', '.join(map(wording.nats, rows['random']))})"
+            if rows["random"].notna().all()
+            else "",
             numbers=tuple(
                 Number(f"{frame}, {kind}", float(rows.loc[frame, kind]), chance=0.0)
                 for frame in rows.index

@@ -79,7 +79,11 @@ def claims(results: Results, prompts: Prompts, model: ReportedModel) -> dict[str
     said: dict[str, str] = {}
     if main := curve_of(lens, names.of_kind("concept", lens["vector"]), prompts.main):
         fall = f"{wording.share(main.peak)} at {main.peak_layer}, {wording.share(main.last)} at the end"
-        said = {"lens_yes_begins": f"layer {main.begins} of {main.layers}", "lens_suppression": fall}
+        unsteered = f"{wording.share(main.base_peak)} at {main.base_peak_layer}, {wording.share(main.last_base)}"
+        said = {
+            "lens_yes_begins": f"half of its peak at layer {main.begins} of {main.layers}",
+            "lens_suppression": f"{fall} (nothing injected: {unsteered})",
+        }
     if persona := curve_of(lens, names.of_kind("persona", lens["vector"]), prompts.main):
         fall = f"{wording.share(persona.peak)} at {persona.peak_layer}, {wording.share(persona.last)} at the end"
         said["lens_suppression, persona and finetune"] = fall

@@ -9,7 +9,8 @@ import pandas as pd
 
 from introspection import names
 from introspection.experiments.population.figure import kind_label, population_figure
-from introspection.experiments.population.tables import EFFECT, POPULATION, SUMMARY
+from introspection.experiments.population.statistics import with_difference
+from introspection.experiments.population.tables import EFFECT, NORM, POPULATION, SUMMARY
 from introspection.paper import wording
 from introspection.paper.gallery import Gallery
 from introspection.paper.models import ReportedModel, reported_models
@@ -18,19 +19,38 @@ from introspection.settings import Settings
 
 
 def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
-    """The kind of direction that is least told from a model's concepts at equal effect."""
-    if not renderer.results.expects(model.path(SUMMARY.name)):
+    """The floor at equal norm, and the kind of direction that is least told from a model's concepts at equal effect.
+
+    That is the kind with the least lower end of its interval, as in the verdict's test, which counts fewer kinds.
+    """
+    if not renderer.results.expects(model.path(SUMMARY.name), model.path(POPULATION.name)):
         return {}
+    population = of_first_prompt(renderer.results.read(POPULATION, model.key))
+    values: dict[str, str] = {}
+    if floor := _floor(population[population["matching"] == NORM]):
+        values["population.floor"] = wording.listing(floor)
     summary = of_first_prompt(renderer.results.read(SUMMARY, model.key))
     at_effect = summary[summary["matching"] == EFFECT].set_index("kind")
-    drawn = at_effect.loc[at_effect.index.isin(names.DRAWN), "auc"].dropna()
-    if drawn.empty:
-        return {}
-    nearest = str((drawn - 0.5).abs().idxmin())
-    return {
-        "population.effect.nearest": kind_label(nearest),
-        "population.effect.nearest.auc": auc_text(at_effect.loc[nearest]),
-    }
+    if missed := int(at_effect["unreached"].sum()):
+        values["population.missed"] = wording.count(missed)
+    drawn = at_effect[at_effect.index.isin(names.DRAWN)].dropna(subset="auc_low")
+    if len(drawn):
+        nearest = str(drawn["auc_low"].idxmin())
+        values |= {
+            "population.effect.nearest": kind_label(nearest),
+            "population.effect.nearest.auc": auc_text(drawn.loc[nearest]),
+        }
+    return values
+
+
+def _floor(population: pd.DataFrame) -> list[str]:
+    """What each kind of direction without a concept does: the median shift, and how often yes passes one half."""
+    drawn = with_difference(population[population["kind"].isin(names.DRAWN)])
+    return [
+        f"{wording.nats(rows['shift'].median())} under “{kind_label(str(kind))}” "
+        f"({wording.share((rows['p_yes_injected'] > 0.5).mean())})"
+        for kind, rows in drawn.groupby("kind", sort=False)
+    ]
 
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:

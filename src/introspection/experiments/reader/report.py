@@ -38,6 +38,16 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
     ]
 
 
+def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
+    """The areas under the curve of the model's own yes and of the reader, which no threshold decides."""
+    if not renderer.results.expects(model.path(SUMMARY.name)):
+        return {}
+    best = dict(best_of_few(renderer.results.read(SUMMARY, model.key))).get(TASKS[DETECTION])
+    if best is None:
+        return {}
+    return {f"reader.auc.{who}": f"{best[f'{who}_auc']:.2f}" for who in ("model", "reader")}
+
+
 def best_of_few(summary: pd.DataFrame) -> list[tuple[str, pd.Series]]:
     """Each task in words, with the row of the best reader that was trained on few examples."""
     found = []

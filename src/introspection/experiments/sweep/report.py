@@ -26,6 +26,7 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
     values: dict[str, str] = {
         "sweep.chosen": wording.layers(chosen.first_layer, chosen.last_layer),
         "sweep.ranges": str(len(sweep[["first_layer", "last_layer"]].drop_duplicates())),
+        "sweep.candidates": str(chosen.candidates),
     }
     if chosen.mode == "exhaustive":
         rule = settings.sweep

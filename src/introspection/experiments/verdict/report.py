@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from introspection import names
 from introspection.experiments.verdict.objections import (
     OBJECTIONS,
     REGISTERED,
@@ -17,7 +20,7 @@ from introspection.paper.findings import Finding, Number
 from introspection.paper.models import ReportedModel, reported_models
 from introspection.paper.render import Renderer
 from introspection.paper.results import Results
-from introspection.settings import Settings
+from introspection.settings import Settings, VerdictSettings
 
 CLASS = "verdict.json"
 
@@ -53,7 +56,7 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
                 test=objection.objection,
                 raised="" if objection.raised == "ours" else objection.raised,
                 measured=MEASURED.get(str(row["test"]), str(row["measured"])),
-                rule=str(row["rule"]),
+                rule=_rule(row, settings.verdict),
                 number=_number(float(row["number"])),
                 numbers=(Number("", float(row["number"]), low, high),),
                 interval="" if math.isnan(low) else f"[{_number(low)}, {_number(high)}]",
@@ -62,6 +65,14 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
             )
         )
     return found
+
+
+def _rule(row: Mapping[Any, Any], rule: VerdictSettings) -> str:
+    """What a test asks for; of directions, against which kinds."""
+    if row["test"] != "disturbance":
+        return str(row["rule"])
+    kinds = "; ".join(names.vector_label(kind) for kind in rule.disturbances)
+    return f"lower end at least {rule.auc_at_least:g} against each of: {kinds}"
 
 
 MEASURED = {"disturbance": "AUC of concepts against the kind of direction least told from them"}

@@ -37,6 +37,14 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
     ]
 
 
+def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
+    """The most that a model puts on the options that it chooses from."""
+    if not renderer.results.expects(model.path(SUMMARY.name)):
+        return {}
+    summary = renderer.results.read(SUMMARY, model.key)
+    return {"where.mass": wording.share(summary.loc[summary["kind"] == "concept", "answer_mass_injected"].max())}
+
+
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     """How the choices are tested."""
     return {

@@ -20,18 +20,19 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
     if not results.expects(path, naming_path):
         return []
     summary, naming = results.read(SUMMARY, model.key), results.read(NAMING_SUMMARY, model.key)
-    bits = results.table(PUBLISHED, PATH)["bits"]
+    bits, options = results.table(PUBLISHED, PATH)["bits"], len(settings.which.concepts) + 1
     found = []
     own = summary[summary["reading"] == LAST]
     if len(own):
         most = own.iloc[int(own["bits_corrected"].to_numpy().argmax())]
+        right = f"right {wording.share(most['accuracy'])}, chance {wording.share(1 / options)}"
         found.append(
             Finding(
                 test="Does it know which?",
                 measured="bits about it in the choice from a list, most of all ways to ask, less the null’s mean",
                 rule=f"published for another model: {bits.min():g} to {bits.max():g}",
                 number=f"{most['bits_corrected']:.2f}".replace("-", "−"),
-                interval=f"p = {most['p_value']:.3f}, right {wording.share(most['accuracy'])}",
+                interval=f"p = {most['p_value']:.3f}, {right}",
                 numbers=(Number("", float(most["bits_corrected"]), chance=0.0),),
                 source=path,
             )
@@ -41,14 +42,31 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
             Finding(
                 test="Does it name it?",
                 measured="mean rank of the concept’s word by its shift, of the population’s words",
-                rule=f"chance {row['chance']:g} of {row['words']}",
-                number=f"{row['mean_rank']:.1f}",
-                interval=f"[{row['rank_low']:.1f}, {row['rank_high']:.1f}], first {wording.share(row['first'])}",
+                rule="chance: the middle of them",
+                number=f"{row['mean_rank']:.1f} of {row['words']}",
+                interval=f"[{row['rank_low']:.1f}, {row['rank_high']:.1f}], chance {row['chance']:g}",
                 numbers=(Number("", *(float(row[name]) for name in ("mean_rank", "rank_low", "rank_high", "chance"))),),
                 source=naming_path,
             )
         )
     return found
+
+
+def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict[str, str]:
+    """The most that a model puts on the numbers that it chooses from, and how often its concept's word rises most."""
+    results = renderer.results
+    if not results.expects(model.path(SUMMARY.name), model.path(NAMING_SUMMARY.name)):
+        return {}
+    summary, naming = results.read(SUMMARY, model.key), results.read(NAMING_SUMMARY, model.key)
+    values: dict[str, str] = {"which.mass": wording.share(summary.loc[summary["reading"] == LAST, "mass"].max())}
+    by_shift = naming[naming["score"] == SHIFT]
+    if len(by_shift):
+        row = by_shift.iloc[0]
+        values |= {
+            "naming.first": wording.share(row["first"]),
+            "naming.first.chance": wording.share(1 / row["words"]),
+        }
+    return values
 
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:

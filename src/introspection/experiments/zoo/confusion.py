@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
 
 from introspection.experiments.verdict.objections import Objections
 from introspection.settings.organisms import Zoo
+
+TAKEN = 0.1
+"""A rule took in training where p(yes) is no further than this from what is planted, under each kind of injection."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,9 @@ class Judged:
 
 @dataclass(frozen=True)
 class Assessed:
-    """A row of the assessment in `training.json`: what is planted for a case, None where nothing is, and p(yes)."""
+    """A row of the assessment in `training.json`. planted: p(yes), None where no rule is. straight: found."""
 
+    injected: str
     planted: float | None
     straight: float
 
@@ -38,9 +44,19 @@ class Training:
     @property
     def distance(self) -> float:
         """The mean distance of p(yes) from what is planted, over kinds of injection and prompts."""
-        cases = [(each.straight, each.planted) for each in self.assessment if each.planted is not None]
-        distances = [abs(found - planted * self.answer_mass) for found, planted in cases]
-        return sum(distances) / len(distances)
+        return fmean(each for distances in self._distances().values() for each in distances)
+
+    @property
+    def furthest(self) -> float:
+        """The mean distance over prompts under the kind of injection where it is largest."""
+        return max(fmean(distances) for distances in self._distances().values())
+
+    def _distances(self) -> dict[str, list[float]]:
+        by_kind = defaultdict(list)
+        for each in self.assessment:
+            if each.planted is not None:
+                by_kind[each.injected].append(abs(each.straight - each.planted * self.answer_mass))
+        return by_kind
 
 
 def confusion(verdicts: Mapping[tuple[Zoo, str, int], tuple[Judged, Training]], objections: Objections) -> pd.DataFrame:
@@ -61,6 +77,7 @@ def confusion(verdicts: Mapping[tuple[Zoo, str, int], tuple[Judged, Training]], 
                 "verdict": judged.verdict,
                 "right": judged.verdict == expected,
                 "distance": training.distance,
+                "furthest": training.furthest,
                 "failed": " ".join(judged.failed),
             }
         )
@@ -68,8 +85,13 @@ def confusion(verdicts: Mapping[tuple[Zoo, str, int], tuple[Judged, Training]], 
 
 
 def metrics(table: pd.DataFrame) -> dict[str, Any]:
-    """For each zoo: how many are judged rightly, of each organism and in all."""
+    """For each zoo: how many are judged rightly, in all, of those in which the rule took, and of each organism."""
     return {str(zoo): _counts(rows) for zoo, rows in table.groupby("zoo", sort=False)}
+
+
+def taken(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of organisms in which the rule took."""
+    return table[table["furthest"] <= TAKEN]
 
 
 def _counts(table: pd.DataFrame) -> dict[str, Any]:
@@ -77,5 +99,6 @@ def _counts(table: pd.DataFrame) -> dict[str, Any]:
     return {
         "right": int(table["right"].sum()),
         "organisms": len(table),
+        "taken": {"right": int(taken(table)["right"].sum()), "organisms": len(taken(table))},
         "by_organism": {str(name): f"{row['sum']} of {row['count']}" for name, row in by_organism.iterrows()},
     }

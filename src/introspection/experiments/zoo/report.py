@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from introspection.experiments.verdict.objections import OBJECTIONS, load_objections
+from introspection.experiments.zoo.confusion import TAKEN, taken
 from introspection.experiments.zoo.figure import confusion_figure
 from introspection.experiments.zoo.tables import CONFUSION
 from introspection.paper import wording
@@ -24,12 +25,16 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     values: dict[str, str] = {}
     if len(zoo):
         values |= {f"zoo.{name}": value for name, value in _taken(zoo).items()} | {
-            "zoo.rules": wording.count(zoo["organism"].nunique()).capitalize(),
+            "zoo.rules": wording.count(zoo["organism"].nunique()),
             "zoo.seeds": _seeds(zoo["seed"].nunique()),
-            "zoo.distance.least": wording.number(round(float(zoo["distance"].min()), 2)),
+            "zoo.distance.least": wording.number(round(float(zoo["distance"].min()), 3)),
             "zoo.distance.largest": wording.number(round(float(zoo["distance"].max()), 2)),
+            "zoo.near": wording.number(TAKEN),
+            "zoo.taken": wording.how_many(len(taken(zoo))),
         }
-    if wrong := list(dict.fromkeys(zoo.loc[~zoo["right"], "organism"])):
+    if len(taken(zoo)):
+        values["zoo.taken.right"] = wording.how_many(int(taken(zoo)["right"].sum()))
+    if wrong := _wrong(zoo):
         values["zoo.wrong"] = wording.listing(wrong)
     if len(grown):
         values |= {f"grown.{name}": value for name, value in _taken(grown).items()} | {
@@ -46,6 +51,15 @@ def _taken(table: pd.DataFrame) -> dict[str, str]:
         "right": wording.how_many(int(table["right"].sum())),
         "distance": wording.number(round(float(table["distance"].mean()), 2)),
     }
+
+
+def _wrong(table: pd.DataFrame) -> list[str]:
+    """The organisms that are not judged rightly, and where there are more seeds than one, how many of them."""
+    counts = (~table["right"]).groupby(table["organism"], sort=False).agg(["sum", "count"])
+    return [
+        str(name) if row["count"] == 1 else f"{name} ({row['sum']} of {row['count']})"
+        for name, row in counts[counts["sum"] > 0].iterrows()
+    ]
 
 
 def _seeds(number: int) -> str:

@@ -20,6 +20,7 @@ CONFUSION = Table(
             0,
             1,
         ),
+        Column("furthest", "number", "that distance under the kind of injection where it is largest", 0, 1),
         Column("failed", "text", "the tests that it fails, in their order, separated by spaces", may_be_empty=True),
     ),
 )
