@@ -108,5 +108,7 @@ def test_what_the_readme_says_was_found_is_what_the_results_say() -> None:
     assert "eleven comparisons in the post's words, six are certain" in found
     zoo = json.loads((ROOT / "results" / "confusion" / "confusion.json").read_text())["zoo"]
     assert (zoo["organisms"], zoo["right"], zoo["taken"]) == (30, 14, {"organisms": 10, "right": 6})
-    assert "of thirty organisms, three for each of ten explanations planted in them, the rules put fourteen where" in found
+    assert (
+        "of thirty organisms, three for each of ten explanations planted in them, the rules put fourteen where" in found
+    )
     assert "and six of the ten in which the planting took" in found
