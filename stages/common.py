@@ -100,12 +100,13 @@ def reading(settings: Settings, stage_name: str, model: str, *sources: Path) -> 
             from introspection.engine.on_ray import on_ray
 
             stack.enter_context(on_ray(settings.engine))
-        path = RESULTS / model / "model.json"
-        identity = path.read_text(encoding="utf-8") if path.is_file() else ""
+        path, identity = RESULTS / model / "model.json", ""
         if sources:
             from introspection.sources.provenance import provenance
 
             identity = repr([provenance(source.as_posix(), None) for source in sources])
+        elif path.is_file():
+            identity = path.read_text(encoding="utf-8")
         stack.enter_context(kept_in(Path(".work/read") / stage_name / model, identity))
         yield
 
