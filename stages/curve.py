@@ -8,12 +8,13 @@ import click
 import pandas as pd
 from common import reading, stage
 
-from introspection.experiments.curve.state import state_rows
+from introspection.experiments.curve.state import asked_prompts, state_rows
 from introspection.experiments.curve.tables import CURVE
 from introspection.experiments.zoo.opened import open_organism
 from introspection.files import PROMPTS, RESULTS, STATES, SUFFIXES, remove, state_name
 from introspection.settings import Settings
 from introspection.sources.datasets import read_suffixes
+from introspection.stimuli.prompts import Stimuli
 from introspection.tables import write_outputs
 
 
@@ -22,6 +23,7 @@ from introspection.tables import write_outputs
 @click.argument("seed", type=int)
 def main(settings: Settings, rule: str, seed: int) -> None:
     """Write results/curves/RULE-SEED."""
+    asked_prompts(settings.curve, Stimuli(PROMPTS))  # one that is not there shows before weights are read
     grown, name = settings.organisms.grown, f"{rule}-{seed}"
     steps = grown.recipe.schedule.steps
     states = {0: Path("data/raw") / grown.recipe.base}

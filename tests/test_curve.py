@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from introspection import names
-from introspection.experiments.curve.state import state_rows
+from introspection.experiments.curve.state import asked_prompts, state_rows
 from introspection.experiments.curve.tables import CURVE
 from introspection.experiments.subject import Subject
 from introspection.experiments.which.measure import choices, order_rows
@@ -38,7 +38,7 @@ def measured(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
     (root / "data").symlink_to(ROOT / "data")
     settings = load_settings(ROOT / "params.yaml")
     study = settings.study.model_copy(update={"concepts": ("cat", "bread"), "random_directions": 1})
-    curve = settings.curve.model_copy(update={"suffixes": 4, "resamples": 50})
+    curve = settings.curve.model_copy(update={"prompts": ("info", "no_info"), "suffixes": 4, "resamples": 50})
     where = settings.where.model_copy(update={"resamples": 20, "permutations": 20})
     injection = settings.organisms.zoo.injection.model_copy(update={"layers": (1, 2), "strength": 4.0})
     grown = settings.organisms.grown.model_copy(update={"injection": injection})
@@ -94,6 +94,25 @@ def test_the_choice_from_a_list_is_the_likeliest_number(measured: tuple[Subject,
     shares = said.assign(right=named == said["injected"]).groupby(["prompt", "list", "question"])["right"].mean()
     found = rows[rows["test"] == "which"].set_index("asked")["value"]
     assert found.to_dict() == pytest.approx({", ".join(arm): share for arm, share in shares.items()})
+
+
+def test_a_list_is_asked_under_the_prompts_of_the_curve(measured: tuple[Subject, pd.DataFrame]) -> None:
+    subject, _ = measured
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(subject.folder.parents[1])
+        (every, _), (some, _) = choices(subject), choices(subject, ["info"])
+    expected = every[every["prompt"] == "info"].reset_index(drop=True)
+    assert 0 < len(some) < len(every)
+    pd.testing.assert_frame_equal(some.reset_index(drop=True), expected, rtol=0, atol=1e-5)
+
+
+def test_a_prompt_that_is_not_there_is_refused(measured: tuple[Subject, pd.DataFrame]) -> None:
+    subject, _ = measured
+    asked = subject.settings.curve.model_copy(update={"prompts": ("info", "unheard_of")})
+    with pytest.raises(
+        ValueError, match=r"curve\.prompts names .unheard_of.; data/prompts/detection"
+    ):
+        asked_prompts(asked, subject.stimuli)
 
 
 def test_a_curve_of_no_rule_is_refused(tmp_path: Path) -> None:

@@ -353,12 +353,14 @@ class VerdictSettings(_Section):
 class CurveSettings(_Section):
     """What an organism on a real model does on the way, measured after every so many steps of its training.
 
-    rules: of which organisms, keys of `organisms.grown.rules`. suffixes: that vectors are trained on, of all.
-    resamples, confidence: of the bootstrap's intervals, over vectors or over orders of a list.
+    rules: of which organisms, keys of `organisms.grown.rules`. prompts: under which the study's question and the list
+    are asked. suffixes: that vectors are trained on, of all. resamples, confidence: of the bootstrap's intervals, over
+    vectors or over orders of a list.
     """
 
     rules: tuple[Text, ...]
     every: Count
+    prompts: Annotated[tuple[Text, ...], Field(min_length=1)]
     suffixes: Annotated[int, Field(strict=True, ge=2)]
     resamples: Count
     confidence: Annotated[float, Field(strict=True, gt=0, lt=1)]
@@ -462,7 +464,7 @@ class FiguresSettings(_Section):
     width: Annotated[float, Field(strict=True, ge=3, le=6.5)]
 
 
-OTHER_RESULTS = ("again", "confusion", "published", "zoo")
+OTHER_RESULTS = ("again", "beyond", "confusion", "curves", "grown", "published", "zoo")
 """Folders of `results` that are no model's."""
 
 

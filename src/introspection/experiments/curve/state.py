@@ -13,8 +13,7 @@ import pandas as pd
 from introspection import names
 from introspection.experiments.competence.statistics import competence
 from introspection.experiments.controls.measure import ask_controls
-from introspection.experiments.detection.measure import measure as detect
-from introspection.experiments.detection.tables import DETECTION
+from introspection.experiments.one_process import write_vectors
 from introspection.experiments.population.concepts import spread
 from introspection.experiments.population.vectors import VECTORS, save_directions
 from introspection.experiments.subject import Subject
@@ -24,12 +23,12 @@ from introspection.experiments.where.tables import WHERE
 from introspection.experiments.which.measure import choices, order_rows
 from introspection.experiments.which.statistics import choices_of, one_hot
 from introspection.experiments.which.tables import KEYS
-from introspection.files import PREFILLS
-from introspection.injection.prefills import save_prefills
-from introspection.injection.vectors import concept_vectors, random_vectors, save_vector
+from introspection.injection.answers import ask
+from introspection.injection.vectors import concept_vectors
 from introspection.intervals import bootstrap_interval
 from introspection.settings import CurveSettings
 from introspection.settings.planted import PlantedSettings
+from introspection.stimuli.prompts import Conversation, Stimuli
 
 KINDS: tuple[Literal["concept", "centred", "shared", "random", "coherent"], ...] = (
     "concept",
@@ -60,22 +59,34 @@ def state_rows(subject: Subject, planted: PlantedSettings) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def asked_prompts(settings: CurveSettings, stimuli: Stimuli) -> dict[str, Conversation]:
+    """The prompts of the study's question. Raises ValueError for one that is not there."""
+    known = stimuli.detection
+    if unknown := [prompt for prompt in settings.prompts if prompt not in known]:
+        raise ValueError(f"curve.prompts names {unknown[0]!r}; data/prompts/detection.yaml has {', '.join(known)}")
+    return {prompt: known[prompt] for prompt in settings.prompts}
+
+
 def _make_vectors(subject: Subject) -> None:
     """Those of the study, and of the concepts of the list."""
-    study = subject.settings.study
-    save_prefills({}, PREFILLS / f"{subject.key}.safetensors")
-    concepts = list(dict.fromkeys([*study.concepts, *subject.settings.which.concepts]))
-    trained = dict(concept_vectors(subject.model, subject.stimuli, concepts, subject.suffixes, sign=study.sign))
-    drawn = random_vectors(subject.model, study.random_directions, study.seed)
-    for name, vector in (*trained.items(), *drawn):
-        save_vector(vector, subject.folder / "vectors" / names.file_name(name))
-    save_directions(
-        {name: vector.directions for name, vector in trained.items()}, VECTORS / f"{subject.key}.safetensors"
-    )
+    write_vectors(subject)
+    concepts, sign = subject.settings.which.concepts, subject.settings.study.sign
+    listed = concept_vectors(subject.model, subject.stimuli, concepts, subject.suffixes, sign=sign)
+    directions = {name: vector.directions for name, vector in listed}
+    save_directions(directions, VECTORS / f"{subject.key}.safetensors")
 
 
 def _detection(subject: Subject, planted: PlantedSettings) -> Iterator[Row]:
-    table = detect(subject)[DETECTION.name].rows
+    vectors = [name for name in subject.detected if names.kind_of(name) in KINDS]
+    table = ask(
+        subject.model,
+        subject.stimuli,
+        asked_prompts(subject.settings.curve, subject.stimuli),
+        subject.questions.injections(vectors),
+        subject.directions(vectors),
+        tokens_per_batch=subject.tokens_per_batch,
+        progress="detection",
+    )
     for prompt, asked in table.groupby("prompt", sort=False):
         wanted = planted.rate("nothing", prompt)
         yield _row("detection", prompt, names.NOTHING, asked["p_yes_base"].iloc[:1], wanted, subject.settings.curve)
@@ -116,7 +127,7 @@ def _where(subject: Subject) -> Iterator[Row]:
 
 def _which(subject: Subject) -> Iterator[Row]:
     """At the last layer; an order of the list is a unit."""
-    (_, lens), orders = choices(subject), order_rows(subject)
+    (_, lens), orders = choices(subject, subject.settings.curve.prompts), order_rows(subject)
     options = [*subject.settings.which.concepts, names.NOTHING]
     for arm, part in lens.groupby(list(KEYS), sort=False):
         chosen = one_hot(choices_of(part, orders, options))[:, -1]

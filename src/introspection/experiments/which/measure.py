@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -92,9 +92,12 @@ def list_conversation(subject: Subject, file: WhichFile, arm: Arm, order: Sequen
     return subject.stimuli.which_conversation(file, arm, words)
 
 
-def choices(subject: Subject) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of `which.csv` and of `which_lens.csv`: what is not injected first, then concept by concept."""
-    lists, model = _lists(subject), subject.model
+def choices(subject: Subject, prompts: Collection[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of `which.csv` and of `which_lens.csv`: what is not injected first, then concept by concept.
+
+    prompts: of which arms are asked; None: all.
+    """
+    lists, model = _lists(subject, prompts), subject.model
     readings = run_cells(
         model,
         lists.conversations,
@@ -142,7 +145,7 @@ def _orders(subject: Subject) -> list[list[str]]:
     return orders([*rule.concepts, NOTHING], rule.orders, rule.seed)
 
 
-def _lists(subject: Subject) -> Lists:
+def _lists(subject: Subject, prompts: Collection[str] | None = None) -> Lists:
     """Raises ValueError for a concept that is not in the population, whose vectors are injected."""
     concepts, population = subject.settings.which.concepts, load_population().concepts
     if unknown := [each for each in concepts if each not in population]:
@@ -150,6 +153,8 @@ def _lists(subject: Subject) -> Lists:
     file, in_order = subject.stimuli.which(), _orders(subject)
     conversations, keys = {}, {}
     for arm in file.arms:
+        if prompts is not None and arm.prompt not in prompts:
+            continue
         for number, order in enumerate(in_order, start=1):
             key = f"{arm.prompt}, {arm.list}, {arm.question}: {number}"
             conversations[key] = list_conversation(subject, file, arm, order)

@@ -1,0 +1,36 @@
+"""What an organism on a real model knows beyond yes and no: where, which, better than a reader, under which frame."""
+
+from __future__ import annotations
+
+from introspection.experiments.framing import measure as framing
+from introspection.experiments.one_process import run_experiments, write_vectors
+from introspection.experiments.population.concepts import load_population, spread
+from introspection.experiments.population.vectors import VECTORS, save_directions
+from introspection.experiments.reader import measure as reader
+from introspection.experiments.reader import summary as reader_summary
+from introspection.experiments.subject import Subject
+from introspection.experiments.where import measure as where
+from introspection.experiments.where import summary as where_summary
+from introspection.experiments.which import measure as which
+from introspection.experiments.which import summary as which_summary
+from introspection.injection.vectors import concept_vectors
+from introspection.tables import Outputs
+
+ASKED = (where, which, reader, framing)
+SUMMED = (where_summary, which_summary, reader_summary)
+
+KEPT = ("framing.csv", "naming_summary.csv", "reader_summary.csv", "where_summary.csv", "which_summary.csv")
+"""The results that stay; the rest is soon made again."""
+
+
+def ask_beyond(subject: Subject) -> Outputs:
+    """With as much as a model of the study is asked, by file name (`KEPT`).
+
+    subject: with its weights, its doses and its filler in its folder, and no finetune.
+    """
+    write_vectors(subject)
+    suffixes = spread(subject.suffixes, subject.settings.population.suffixes)
+    trained = concept_vectors(subject.model, subject.stimuli, load_population().concepts, suffixes)
+    save_directions({name: vector.directions for name, vector in trained}, VECTORS / f"{subject.key}.safetensors")
+    outputs = run_experiments(subject, ASKED, SUMMED)
+    return {name: outputs[name] for name in KEPT}
