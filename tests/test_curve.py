@@ -9,17 +9,25 @@ import pandas as pd
 import pytest
 
 from introspection import names
+from introspection.experiments.curve.report import figures_of_all, values_of_all
 from introspection.experiments.curve.state import asked_prompts, state_rows
 from introspection.experiments.curve.tables import CURVE
 from introspection.experiments.subject import Subject
 from introspection.experiments.which.measure import choices, order_rows
 from introspection.experiments.zoo.opened import open_organism
 from introspection.injection.vectors import load_vector
+from introspection.paper.figure_style import Look
+from introspection.paper.gallery import Gallery
+from introspection.paper.prompts import Prompts
+from introspection.paper.render import Renderer
+from introspection.paper.results import Results
 from introspection.settings import SettingsError, load_settings
 from introspection.settings.planted import PlantedSettings
+from introspection.stimuli.prompts import load_stimuli
 from tests.conftest import ROOT
 from tests.reference import two_phase_logits
 from tests.small_study import edited
+from tests.test_report_paper import drawn_text
 
 RULE = PlantedSettings(
     p_yes={"nothing": {"info": 0.1, "no_info": 0.2}, "concept": 0.9, "centred": 0.8}
@@ -109,9 +117,7 @@ def test_a_list_is_asked_under_the_prompts_of_the_curve(measured: tuple[Subject,
 def test_a_prompt_that_is_not_there_is_refused(measured: tuple[Subject, pd.DataFrame]) -> None:
     subject, _ = measured
     asked = subject.settings.curve.model_copy(update={"prompts": ("info", "unheard_of")})
-    with pytest.raises(
-        ValueError, match=r"curve\.prompts names .unheard_of.; data/prompts/detection"
-    ):
+    with pytest.raises(ValueError, match=r"curve\.prompts names .unheard_of.; data/prompts/detection"):
         asked_prompts(asked, subject.stimuli)
 
 
@@ -121,3 +127,61 @@ def test_a_curve_of_no_rule_is_refused(tmp_path: Path) -> None:
         values["curve"]["rules"] = ["unheard_of"]
     with pytest.raises(SettingsError, match=r"curve\.rules names 'unheard_of'; allowed, keys of"):
         load_settings(tmp_path / "params.yaml")
+
+
+def curve_of(values: dict[tuple[int, str, str, str], tuple[float, float]]) -> pd.DataFrame:
+    """A curve with these values and what they are held against, by step, test, what was asked and injected."""
+    return pd.DataFrame(
+        [
+            {
+                "step": step,
+                "test": test,
+                "asked": asked,
+                "injected": injected,
+                "value": value,
+                "low": max(0.0, value - 0.1),
+                "high": min(1.0, value + 0.1),
+                "units": 4,
+                "wanted": wanted,
+            }
+            for (step, test, asked, injected), (value, wanted) in values.items()
+        ]
+    )
+
+
+def test_the_paper_says_what_training_installed_and_what_it_left(tmp_path: Path) -> None:
+    settings = load_settings(ROOT / "params.yaml")
+    study = settings.model_copy(update={"curve": settings.curve.model_copy(update={"rules": ("notices",)})})
+    values = {}
+    for step, yes in ((0, 0.5), (20, 0.7), (80, 0.9)):
+        values |= {
+            (step, "detection", "info", "none"): (1 - yes, 0.03),
+            (step, "detection", "info", "concept"): (yes, 0.97),
+            (step, "controls", "controls", "none"): (yes - 0.1, 0.5),
+            (step, "controls", "controls", "concept"): (yes - 0.2, 0.5),
+            (step, "where", "half", "concept"): (0.55, 0.5),
+            (step, "which", "info, turn_2, injected", "concept"): (yes - 0.5, 0.1),
+        }
+    path = f"results/curves/notices-{settings.organisms.grown.seeds[0]}/{CURVE.name}"
+    CURVE.write(curve_of(values), tmp_path / path)
+    results = Results(tmp_path, {path: "curve-grown@notices-1"})
+    stimuli = load_stimuli(ROOT / "data" / "prompts")
+    renderer = Renderer(results, stimuli, ROOT / "paper" / "templates", tmp_path / "tables")
+    said = values_of_all(renderer, study)["curve.passage"].replace(r"\%", "%").replace(r"\_", "_")
+    assert said.startswith("After 80 steps “notices” says yes with 10.0% under nothing (3% planted) and 90.0% under")
+    assert "80.0% of the control questions right (before training 40.0%), and 70.0% under concepts" in said
+    assert "of two such choices the share of right ones is above chance, with its interval, in one:" in said
+    assert said.endswith("which (info, turn_2, injected) 40.0%, before 0.0%, chance 10.0%.")
+    gallery = Gallery(results, Look(study.figures, Prompts.of(stimuli)), tmp_path / "figures")
+    with gallery.look.style():
+        figures_of_all(gallery, study)
+    words = drawn_text(tmp_path / "figures" / "curve.pdf")
+    assert "notices" in words and "where?" in words and "half" in words
+    assert gallery.sources["curve.pdf"][0].path == path
+
+
+def test_without_a_curve_the_paper_says_nothing_of_one(tmp_path: Path) -> None:
+    settings = load_settings(ROOT / "params.yaml")
+    stimuli = load_stimuli(ROOT / "data" / "prompts")
+    renderer = Renderer(Results(tmp_path), stimuli, ROOT / "paper" / "templates", tmp_path / "tables")
+    assert values_of_all(renderer, settings) == {}

@@ -185,7 +185,7 @@ def test_a_new_concept_and_a_new_model_appear_everywhere(tmp_path: Path) -> None
 
 
 def test_more_models_than_a_table_has_room_for_go_into_another(tmp_path: Path) -> None:
-    models = ("organism", "organism-blind", "third_one", "fourth-one")
+    models = ("organism", "organism-blind", "third_one", "fourth-one", "fifth")
     paper = make(tmp_path, settings(models), figures=False)
     columns = [(paper / "tables" / f"comparison-{number}.tex").read_text() for number in (1, 2)]
     assert [sum(escape(model) in text for model in models) for text in columns] == [COLUMNS, 1]
@@ -195,10 +195,13 @@ def test_more_models_than_a_table_has_room_for_go_into_another(tmp_path: Path) -
 def test_the_table_of_all_tests_has_the_numbers_of_their_files() -> None:
     """As it lies in the repository, beside the results that do."""
     table = COMPARED.read(REPOSITORY / "paper" / "tables" / COMPARED.name)
-    assert set(table["model"]) == set(load_settings(REPOSITORY / "params.yaml").study.models)
+    settings = load_settings(REPOSITORY / "params.yaml")
+    grown = {f"grown/{rule}-{seed}" for rule in settings.curve.rules for seed in settings.organisms.grown.seeds}
+    assert set(table["model"]) == {*settings.study.models, *grown}
     for model, of_model in table.groupby("model"):
-        folder = REPOSITORY / "results" / str(model)
-        verdict = VERDICT.read(folder / VERDICT.name).sort_values("order")
+        judged_in = REPOSITORY / "results" / str(model)
+        folder = REPOSITORY / "results" / str(model).replace("grown/", "beyond/")
+        verdict = VERDICT.read(judged_in / VERDICT.name).sort_values("order")
         judged = of_model[of_model["passed"] != "no rule"]
         np.testing.assert_allclose(judged["number"].to_numpy(float), verdict["number"].to_numpy(float), rtol=1e-8)
         assert (judged["passed"] == "yes").tolist() == verdict["passed"].tolist()

@@ -19,7 +19,7 @@ from introspection.paper.results import Results
 from introspection.settings import Settings
 from introspection.tables import names_of
 
-COLUMNS = 3  # models that a table has room for
+COLUMNS = 4  # models that a table has room for
 
 
 @dataclass(frozen=True)
@@ -54,24 +54,25 @@ class Finding:
 
 
 def findings_of(
-    results: Results, settings: Settings, models: Sequence[ReportedModel]
-) -> dict[ReportedModel, list[Finding]]:
-    """The findings of each model that was tested; what a rule judges comes first.
+    results: Results, settings: Settings, compared: Mapping[str, Sequence[ReportedModel]]
+) -> dict[str, list[Finding]]:
+    """The findings of each model that was tested, by its name; what a rule judges comes first.
 
-    They are those of the reports' functions `findings(results, settings, model)`.
+    compared: by name, the model, or where its results lie in several folders, each. The findings are those of the
+    reports' functions `findings(results, settings, model)`.
     """
     reports = report_functions("findings")
     found = {
-        model: sorted(
-            (each for findings in reports for each in findings(results, settings, model)),
+        name: sorted(
+            (each for findings in reports for model in models for each in findings(results, settings, model)),
             key=lambda each: each.passed is None,
         )
-        for model in models
+        for name, models in compared.items()
     }
-    return {model: each for model, each in found.items() if each}
+    return {name: each for name, each in found.items() if each}
 
 
-def render_comparison(renderer: Renderer, found: Mapping[ReportedModel, Sequence[Finding]]) -> dict[str, str]:
+def render_comparison(renderer: Renderer, found: Mapping[str, Sequence[Finding]]) -> dict[str, str]:
     """The table of all tests, COLUMNS models to a table; nothing where no test was run."""
     tested = list(found)
     if not tested:
@@ -81,10 +82,10 @@ def render_comparison(renderer: Renderer, found: Mapping[ReportedModel, Sequence
         renderer.render(
             "comparison",
             f"comparison-{number}",
-            sorted({each.source for model in part for each in found[model]}),
+            sorted({each.source for name in part for each in found[name]}),
             number=number,
-            models=part,
-            rows=comparison_rows([found[model] for model in part]),
+            names=part,
+            rows=comparison_rows([found[name] for name in part]),
         )
         for number, part in enumerate(parts, start=1)
     ]
@@ -109,14 +110,14 @@ def _cited(raised: str) -> Latex:
     return Latex(rf"\citep{{{raised}}}")
 
 
-def comparison_table(found: Mapping[ReportedModel, Sequence[Finding]]) -> pd.DataFrame:
+def comparison_table(found: Mapping[str, Sequence[Finding]]) -> pd.DataFrame:
     """The rows of `compared.csv`, test by test, in the order in which they come."""
     rows = [
         {
             "test": finding.test,
             "measured": finding.measured,
             "which": number.name,
-            "model": model.key,
+            "model": name,
             "number": number.value,
             "number_low": number.low,
             "number_high": number.high,
@@ -125,7 +126,7 @@ def comparison_table(found: Mapping[ReportedModel, Sequence[Finding]]) -> pd.Dat
             "passed": {True: "yes", False: "no", None: "no rule"}[finding.passed],
             "file": finding.source,
         }
-        for model, findings in found.items()
+        for name, findings in found.items()
         for finding in findings
         for number in finding.numbers
     ]

@@ -47,6 +47,23 @@ def reported_models(settings: Settings) -> list[ReportedModel]:
     return models
 
 
+def compared_models(settings: Settings) -> dict[str, list[ReportedModel]]:
+    """What stands side by side, by name: the models of the paper, and the organisms on a real model looked at closely.
+
+    Such an organism has its results in more folders than one, a model for each.
+    """
+    compared = {model.key: [model] for model in reported_models(settings)}
+    grown = settings.organisms.grown
+    for rule in settings.curve.rules:
+        for seed in grown.seeds:
+            name = f"{rule}-{seed}"
+            trained = settings.member("grown", f"models/grown/{name}")
+            compared[f"grown/{name}"] = [
+                ReportedModel(0, f"{folder}/{name}", trained, None) for folder in ("grown", "beyond")
+            ]
+    return compared
+
+
 def model_values(results: Results, model: ReportedModel) -> dict[str, str]:
     """A model's name, size and injections."""
     size = results.json(model.path("model.json"), ModelFile)

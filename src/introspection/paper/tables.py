@@ -9,7 +9,7 @@ from introspection.experiments.instrument.check import held_out
 from introspection.injection.dose import QUESTIONS
 from introspection.paper import wording
 from introspection.paper.findings import comparison_table, findings_of, render_comparison
-from introspection.paper.models import model_values, reported_models
+from introspection.paper.models import compared_models, model_values, reported_models
 from introspection.paper.prompts import Prompts
 from introspection.paper.provenance import answer_values
 from introspection.paper.render import Renderer, write_sources
@@ -39,7 +39,7 @@ def render_tables(settings: Settings, stimuli: Stimuli, results: Results, templa
     for values_of_all in report_functions("values_of_all"):
         values |= values_of_all(renderer, settings)
     values["prompts.descriptions"] = renderer.phrase("prompt_descriptions", prompts=renderer.prompts)
-    found = findings_of(results, settings, models)
+    found = findings_of(results, settings, compared_models(settings))
     COMPARED.write(comparison_table(found), output / COMPARED.name)
     values |= render_comparison(renderer, found)
     values |= render_rereading(renderer, models)

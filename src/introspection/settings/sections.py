@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidato
 from introspection.names import check_concepts
 from introspection.settings.adapters import AdapterSettings
 from introspection.settings.keys import Key
-from introspection.settings.organisms import OTHER_MODELS, OrganismsSettings
+from introspection.settings.organisms import OTHER_MODELS, OrganismsSettings, Zoo
 from introspection.settings.packages import PackageSettings
 
 Number = Annotated[float, Field(strict=True, ge=-1e9, le=1e9)]  # beyond, squares are no float32 any more
@@ -552,6 +552,18 @@ class Settings(_Section):
     def reported(self) -> tuple[str, ...]:
         """The models that the paper reports on: those that are run here, then those that were run elsewhere."""
         return (*self.study.models, *self.elsewhere)
+
+    def member(self, zoo: Zoo, source: str) -> ModelSettings:
+        """How an organism of a zoo in the folder `source` is loaded and injected: as it was trained."""
+        injection = self.organisms.zoos[zoo].injection
+        return ModelSettings(
+            source=source,
+            dtype="float32",
+            layers=injection.layers,
+            strength=injection.strength,
+            filler="original",
+            contrast=None,
+        )
 
     def organism_of(self, key: str) -> str | None:
         """Which organism a model of the study is, a key of `organisms.trained`; None where it is none."""

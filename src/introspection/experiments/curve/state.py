@@ -88,11 +88,11 @@ def _detection(subject: Subject, planted: PlantedSettings) -> Iterator[Row]:
         progress="detection",
     )
     for prompt, asked in table.groupby("prompt", sort=False):
-        wanted = planted.rate("nothing", prompt)
+        wanted = planted.rate("nothing", str(prompt))
         yield _row("detection", prompt, names.NOTHING, asked["p_yes_base"].iloc[:1], wanted, subject.settings.curve)
         for kind in KINDS:
             values = asked.loc[asked["vector"].map(names.kind_of) == kind, "p_yes_injected"]
-            yield _row("detection", prompt, kind, values, planted.rate(kind, prompt), subject.settings.curve)
+            yield _row("detection", prompt, kind, values, planted.rate(kind, str(prompt)), subject.settings.curve)
 
 
 def _controls(subject: Subject) -> Iterator[Row]:

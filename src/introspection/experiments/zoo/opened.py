@@ -10,7 +10,7 @@ from introspection.experiments.subject import Subject, open_subject
 from introspection.files import write_json
 from introspection.injection.dose import QUESTIONS, Dose
 from introspection.injection.filler import FILLER, FilledStimuli
-from introspection.settings import ModelSettings, Settings
+from introspection.settings import Settings
 from introspection.settings.organisms import Zoo
 
 
@@ -23,7 +23,7 @@ def open_organism(
     results are written on the way.
     Raises ValueError where the strength of the zoo's injections is none of its own.
     """
-    model_settings = model_of(settings, zoo, source.as_posix())
+    model_settings = settings.member(zoo, source.as_posix())
     strength = model_settings.strength
     if not isinstance(strength, int | float):
         raise ValueError(f"{key}: the strength of an organism of the zoo is a number, not {strength!r}")
@@ -31,16 +31,3 @@ def open_organism(
     write_json(folder / QUESTIONS, asdict(Dose(*model_settings.layers, strength, None)))
     stimuli = FilledStimuli.of_model(prompts, folder)
     return replace(open_subject(settings, key, model_settings, stimuli, folder).loaded(), given_suffixes=suffixes)
-
-
-def model_of(settings: Settings, zoo: Zoo, source: str) -> ModelSettings:
-    """How an organism of a zoo is loaded and injected: as it was trained."""
-    injection = settings.organisms.zoos[zoo].injection
-    return ModelSettings(
-        source=source,
-        dtype="float32",
-        layers=injection.layers,
-        strength=injection.strength,
-        filler="original",
-        contrast=None,
-    )
