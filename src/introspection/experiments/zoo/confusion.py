@@ -94,11 +94,16 @@ def taken(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["furthest"] <= TAKEN]
 
 
+def by_organism(table: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """Of each organism, over seeds, how many are judged rightly, and of how many."""
+    counts = table.groupby("organism", sort=False)["right"].agg(["sum", "count"])
+    return {str(name): (int(row["sum"]), int(row["count"])) for name, row in counts.iterrows()}
+
+
 def _counts(table: pd.DataFrame) -> dict[str, Any]:
-    by_organism = table.groupby("organism", sort=False)["right"].agg(["sum", "count"])
     return {
         "right": int(table["right"].sum()),
         "organisms": len(table),
         "taken": {"right": int(taken(table)["right"].sum()), "organisms": len(taken(table))},
-        "by_organism": {str(name): f"{row['sum']} of {row['count']}" for name, row in by_organism.iterrows()},
+        "by_organism": {name: f"{right} of {count}" for name, (right, count) in by_organism(table).items()},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from introspection.experiments.verdict.objections import OBJECTIONS, load_objections
-from introspection.experiments.zoo.confusion import TAKEN, taken
+from introspection.experiments.zoo.confusion import TAKEN, by_organism, taken
 from introspection.experiments.zoo.figure import confusion_figure
 from introspection.experiments.zoo.tables import CONFUSION
 from introspection.paper import wording
@@ -55,10 +55,10 @@ def _taken(table: pd.DataFrame) -> dict[str, str]:
 
 def _wrong(table: pd.DataFrame) -> list[str]:
     """The organisms that are not judged rightly, and where there are more seeds than one, how many of them."""
-    counts = (~table["right"]).groupby(table["organism"], sort=False).agg(["sum", "count"])
     return [
-        str(name) if row["count"] == 1 else f"{name} ({row['sum']} of {row['count']})"
-        for name, row in counts[counts["sum"] > 0].iterrows()
+        name if count == 1 else f"{name} ({count - right} of {count})"
+        for name, (right, count) in by_organism(table).items()
+        if right < count
     ]
 
 
