@@ -375,6 +375,12 @@ class ExaminationSettings(_Section):
     battery: BatterySettings
 
 
+class QuickSettings(ExaminationSettings):
+    """Of a study's model in a few minutes: beside fewer of what is drawn, fewer of the study's random directions."""
+
+    random_directions: Count
+
+
 class PlacesSettings(_Section):
     """Strengths and windows of blocks in which concepts are injected, and how much of the battery is asked there.
 
@@ -494,7 +500,7 @@ class Settings(_Section):
     verdict: VerdictSettings
     zoo: ExaminationSettings
     curve: CurveSettings
-    quick: ExaminationSettings
+    quick: QuickSettings
     figures: FiguresSettings
     organisms: OrganismsSettings
     elsewhere: dict[Key, Text]

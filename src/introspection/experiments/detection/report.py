@@ -26,10 +26,10 @@ SAID: dict[names.Kind, tuple[str, ...]] = {
     "concept": ("goes", "shift", "low", "high"),
     "persona": ("goes.to", "shift"),
     "random": ("shift", "high"),
-    "coherent": ("shift",),
-    "shared": ("shift",),
-    "centred": ("shift",),
-    "negated": ("shift",),
+    "coherent": ("shift", "low", "high"),
+    "shared": ("shift", "low", "high"),
+    "centred": ("shift", "low", "high"),
+    "negated": ("shift", "low", "high"),
     "finetune": ("goes.to", "shift"),
 }
 
