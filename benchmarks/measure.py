@@ -29,6 +29,7 @@ class Arm:
     seconds: the best of its runs. peak: bytes of memory beyond the loaded model. block_tokens: tokens that the model's
     blocks compute for it, by count. operations: of the matrix products, by count. rate: of a plain matrix product of
     the model's shape, in the same process. scale: by how much the time is multiplied where only a sample was run.
+    parts: by kind of work, its share of the time, where that was looked at.
     """
 
     seconds: float
@@ -38,6 +39,7 @@ class Arm:
     operations: float = 0.0
     rate: float = 0.0
     scale: float = 1.0
+    parts: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -82,6 +84,28 @@ def timed(run: Callable[[], Outputs], *, at_most: int = 5, budget: float = 10.0)
             torch.cuda.synchronize()
         times.append(clock() - start)
     return min(times), _peak(cuda) - before, outputs
+
+
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "aten::matmul")
+
+
+def parts_of(run: Callable[[], Outputs]) -> dict[str, float]:
+    """By kind of work, its share of the time of a run on a CPU, by torch's profiler.
+
+    Attention is a softmax beside its products, for which there is no rate of a plain one; of tensors: norms, rotary
+    embeddings, activations, copies; besides: tokenizing, planning, tables, and what Python takes to call all of it.
+    """
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        begun = time.perf_counter()
+        run()
+        whole = time.perf_counter() - begun
+    seconds = {"matrix products": 0.0, "attention": 0.0, "other work on tensors": 0.0}
+    for event in profiler.key_averages():
+        if event.key.startswith("aten::"):
+            kind = "attention" if "attention" in event.key else "other work on tensors"
+            seconds["matrix products" if event.key in PRODUCTS else kind] += event.self_cpu_time_total / 1e6
+    shares = {kind: spent / whole for kind, spent in seconds.items()}
+    return shares | {"besides": 1 - sum(shares.values())}
 
 
 def _reset_peak(cuda: bool) -> int:

@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 from benchmarks import coarse, growth, study, sweep, vectors
 from benchmarks import counts as count
 from benchmarks.measure import BY_PROCESSOR_TIME
-from benchmarks.table import Row, as_markdown, as_records, summary
+from benchmarks.table import Row, as_markdown, as_records, parts_as_markdown, summary
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent / "README.md"
@@ -130,6 +130,10 @@ def _page(rows: list[Row], results: dict[str, Any]) -> str:
         "one of the same width, and the share says how near the engine comes to it; the rest goes to norms, softmax, "
         "splitting slots, tokenizing and planning. A ratio above that of the counts says that the baseline's many "
         "small passes come less near.",
+        "## Where the engine's time goes",
+        parts_as_markdown(rows)
+        + "\n\nOf one more run, by torch's profiler. Attention is a softmax as well as products, of which the rate of "
+        "a plain product says nothing.",
         "## By the counts alone",
         _counts(results["counts"]),
         "## Coarse to fine: how far its best range is from the best of all",

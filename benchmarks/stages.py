@@ -25,7 +25,7 @@ SHARES = {
         "confusion"
     ),
     "where, which, reader, text, frame": (
-        "framing where where-summary which which-summary reader reader-summary written curve-grown"
+        "framing where where-summary which which-summary reader reader-summary written curve-grown beyond-grown"
     ),
 }
 """What the stages are for."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from repeng import ControlVector
 
-from benchmarks.measure import Arm, Outputs, in_child, largest_difference, timed
+from benchmarks.measure import Arm, Outputs, in_child, largest_difference, parts_of, timed
 from benchmarks.post import lens_logits, read_turns
 from benchmarks.subjects import ROOT, organism, plan_shape, product_rate, stimuli
 from benchmarks.table import Row, compare
@@ -115,6 +115,7 @@ def engine(case: Case) -> Arm:
         work.block_tokens,
         floating_point_operations(work, plan_shape(model), unembedded),
         product_rate(model),
+        parts=parts_of(study),
         notes={"trials": sum(len(of_experiment) for _, _, of_experiment in plan(case))},
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Arm, Outputs, in_child, largest_difference, timed
+from benchmarks.measure import Arm, Outputs, in_child, largest_difference, parts_of, timed
 from benchmarks.post import read_turns
 from benchmarks.subjects import organism, plan_shape, product_rate, random_model, stimuli
 from benchmarks.table import Row, compare
@@ -87,6 +87,7 @@ def engine(build: Build) -> Arm:
         work.block_tokens,
         floating_point_operations(work, plan_shape(model), work_rows(outputs)),
         product_rate(model),
+        parts=parts_of(sweep),
         notes={"blocks": len(model.blocks), "block_evaluations": work.block_evaluations},
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.measure import Arm, largest_difference
@@ -17,6 +17,7 @@ class Row:
 
     allowed: the ratio of the block tokens that the two compute. target: the least ratio. share: of the rate of a plain
     matrix product that the engine reaches. difference: the largest between the outputs; tolerance: what is accepted.
+    parts: by kind of work, its share of the engine's time.
     """
 
     benchmark: str
@@ -32,6 +33,7 @@ class Row:
     peak: int
     baseline_peak: int
     remark: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def met(self) -> bool:
@@ -66,6 +68,7 @@ def compare(
         peak=ours.peak,
         baseline_peak=theirs.peak,
         remark=remark,
+        parts=ours.parts,
     )
 
 
@@ -100,6 +103,18 @@ def as_markdown(rows: Sequence[Row]) -> str:
             f"{row.baseline_peak / _MIB:.0f} MiB",
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def parts_as_markdown(rows: Sequence[Row]) -> str:
+    """Where the engine's time goes, a line for each benchmark."""
+    shown = {row.benchmark: row.parts for row in rows if row.parts}
+    kinds = list(dict.fromkeys(kind for parts in shown.values() for kind in parts))
+    if not kinds:
+        return "Not measured in this run."
+    lines = [f"| benchmark | {' | '.join(kinds)} |", "|---|" + "---|" * len(kinds)]
+    for benchmark, parts in shown.items():
+        lines.append(f"| {benchmark} | {' | '.join(f'{parts.get(kind, 0):.0%}' for kind in kinds)} |")
     return "\n".join(lines)
 
 

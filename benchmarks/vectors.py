@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from repeng import ControlVector, DatasetEntry
 
-from benchmarks.measure import Arm, Outputs, in_child, timed
+from benchmarks.measure import Arm, Outputs, in_child, parts_of, timed
 from benchmarks.subjects import organism, plan_shape, product_rate, stimuli, suffixes
 from benchmarks.table import Row, compare
 from introspection.engine.memory import tokens_that_fit
@@ -54,7 +54,8 @@ def engine(build: Callable[[], LanguageModel]) -> Arm:
         trials = concept_trials(model.tokenizer, stimuli(), side, suffixes())
         work += count_work(trials, len(model.blocks), tokens_that_fit(model))
     operations = floating_point_operations(work, plan_shape(model))
-    return Arm(seconds, peak, outputs, work.block_tokens, operations, product_rate(model))
+    rate = product_rate(model)
+    return Arm(seconds, peak, outputs, work.block_tokens, operations, rate, parts=parts_of(train))
 
 
 def repengs(build: Callable[[], LanguageModel]) -> Arm:

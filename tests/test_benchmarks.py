@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 from ruamel.yaml import YAML
+from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks import h200, question, run
-from benchmarks.measure import Arm, in_child, largest_difference, timed
+from benchmarks.measure import Arm, in_child, largest_difference, parts_of, timed
 from benchmarks.stages import SHARES, table
-from benchmarks.table import as_markdown, compare
+from benchmarks.table import as_markdown, compare, parts_as_markdown
 from tests.conftest import ROOT
 
 OURS = Arm(1.0, 2**20, {"p": np.array([0.5, 0.25])}, block_tokens=100, operations=6e9, rate=1e10)
@@ -31,6 +33,23 @@ def test_a_row_says_ratio_counts_and_share() -> None:
     assert "**10**" in text[2] and "60%" in text[2] and "2 MiB" in text[2] and "missed" not in text[2]
     assert "missed" in text[3]
     assert {line.count("|") for line in text} == {text[0].count("|")}
+
+
+def test_the_parts_of_a_run_are_shares_of_its_time() -> None:
+    left, right = torch.rand(600, 600), torch.rand(600, 600)
+    shares = parts_of(lambda: {str(n): (left @ right).numpy() for n in range(20)})
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=lambda kind: shares[kind]) == "matrix products" and shares["attention"] == 0
+    heads = torch.rand(1, 4, 800, 32)
+    attended = parts_of(lambda: {str(n): scaled_dot_product_attention(heads, heads, heads).numpy() for n in range(20)})
+    assert max(attended, key=lambda kind: attended[kind]) == "attention"
+
+
+def test_where_the_time_goes_is_shown_once_for_each_benchmark() -> None:
+    row = compare("a", "b", replace(OURS, parts={"matrix products": 0.75, "besides": 0.25}), THEIRS, 8.0)
+    text = parts_as_markdown([row, replace(row, baseline="another"), compare("c", "b", OURS, THEIRS, 8.0)])
+    assert text.splitlines() == ["| benchmark | matrix products | besides |", "|---|---|---|", "| a | 75% | 25% |"]
+    assert parts_as_markdown([]) == "Not measured in this run."
 
 
 def test_the_stages_of_a_run_are_timed_from_its_stamped_log() -> None:

@@ -82,7 +82,7 @@ def text_trials(tokenizer: Any, texts: Sequence[str], templated: bool = False) -
 
     templated: the texts come from the chat template, which has written what the tokenizer would add before them.
     """
-    rows = [tuple(tokenizer(text, add_special_tokens=not templated)["input_ids"]) for text in texts]
+    rows = list(map(tuple, tokenizer(list(texts), add_special_tokens=not templated)["input_ids"])) if texts else []
     before_last = min((len(row) - 1 for row in rows), default=0)
     shared = next((place for place in range(before_last) if len({row[place] for row in rows}) > 1), before_last)
     return [Trial(row, (0, shared)) for row in rows]
