@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from introspection.experiments.zoo.tables import BEYOND, EXAMINED
 from introspection.files import RESULTS
 from introspection.paper.pipeline import output_stages
 from introspection.paper.results import Results
@@ -30,6 +31,9 @@ def open_results(settings: Settings) -> Results:
         "curve.rules": settings.curve.rules,
     }
     stages = output_stages(pipeline, lists)
+    for folder, kept in (("grown", EXAMINED), ("beyond", BEYOND)):  # which have some of a model's files
+        for path in [each for each in stages if each.startswith(f"{RESULTS}/{folder}/")]:
+            stages |= dict.fromkeys((f"{path}/{name}" for name in kept), stages.pop(path))
     for key in settings.elsewhere:  # of which only what was measured there is expected
         stage = stages.pop(f"{RESULTS}/{key}")
         stages |= {path.as_posix(): stage for path in (RESULTS / key).rglob("*") if path.is_file()}

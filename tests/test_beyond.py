@@ -15,8 +15,9 @@ from introspection.experiments.where.tables import SUMMARY as WHERE_SUMMARY
 from introspection.experiments.where.tables import WHERE
 from introspection.experiments.which.tables import NAMING_SUMMARY, WHICH
 from introspection.experiments.which.tables import SUMMARY as WHICH_SUMMARY
-from introspection.experiments.zoo.beyond import KEPT, ask_beyond
+from introspection.experiments.zoo.beyond import ask_beyond
 from introspection.experiments.zoo.opened import open_organism
+from introspection.experiments.zoo.tables import BEYOND
 from introspection.settings import load_settings
 from tests.conftest import ROOT
 
@@ -49,7 +50,7 @@ def asked(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
             ["I", "Well, I", "It is", "Yes, and then"],
             Path("build/state"),
         )
-        assert tuple(ask_beyond(subject)) == KEPT
+        assert tuple(ask_beyond(subject)) == BEYOND
     return root
 
 
@@ -57,7 +58,7 @@ def test_every_experiment_writes_its_files_and_its_summaries(asked: Path) -> Non
     folder = asked / "build" / "state"
     for table in (FRAMING, NAMING_SUMMARY, READER_SUMMARY, WHERE_SUMMARY, WHICH_SUMMARY):
         assert len(table.read(folder / table.name, ""))
-        assert table.name in KEPT
+        assert table.name in BEYOND
     assert set(READER.read(folder / READER.name, "")["passage"]) == {1, 2, 3, 4}
 
 

@@ -13,8 +13,8 @@ from introspection.experiments.verdict.objections import load_objections
 from introspection.experiments.verdict.page import critics_page
 from introspection.experiments.verdict.tables import VERDICT
 from introspection.experiments.zoo.confusion import Assessed, Judged, Training, confusion, metrics
-from introspection.experiments.zoo.organism import KEPT, examine_organism
-from introspection.experiments.zoo.tables import CONFUSION
+from introspection.experiments.zoo.organism import examine_organism
+from introspection.experiments.zoo.tables import CONFUSION, EXAMINED
 from introspection.settings import load_settings
 from tests.conftest import ROOT
 
@@ -76,7 +76,7 @@ def test_an_organism_is_examined_to_the_verdict(tmp_path: Path, monkeypatch: pyt
     outputs = examine_organism(
         small, "zoo", "zoo-x", Path("models/organism"), Path("data/prompts"), suffixes, Path("build/zoo/x")
     )
-    assert tuple(outputs) == KEPT
+    assert tuple(outputs) == EXAMINED
     verdict = outputs[VERDICT.name].rows
     assert verdict["test"].tolist() == list(small.verdict.order)
     assert outputs["verdict.json"]["failed"] == verdict.loc[~verdict["passed"], "test"].tolist()

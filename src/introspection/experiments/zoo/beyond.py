@@ -13,18 +13,16 @@ from introspection.experiments.where import measure as where
 from introspection.experiments.where import summary as where_summary
 from introspection.experiments.which import measure as which
 from introspection.experiments.which import summary as which_summary
+from introspection.experiments.zoo.tables import BEYOND
 from introspection.injection.vectors import concept_vectors
 from introspection.tables import Outputs
 
 ASKED = (where, which, reader, framing)
 SUMMED = (where_summary, which_summary, reader_summary)
 
-KEPT = ("framing.csv", "naming_summary.csv", "reader_summary.csv", "where_summary.csv", "which_summary.csv")
-"""The results that stay; the rest is soon made again."""
-
 
 def ask_beyond(subject: Subject) -> Outputs:
-    """With as much as a model of the study is asked, by file name (`KEPT`).
+    """With as much as a model of the study is asked, by file name (`BEYOND`).
 
     subject: with its weights, its doses and its filler in its folder, and no finetune.
     """
@@ -33,4 +31,4 @@ def ask_beyond(subject: Subject) -> Outputs:
     trained = concept_vectors(subject.model, subject.stimuli, load_population().concepts, suffixes)
     save_directions({name: vector.directions for name, vector in trained}, VECTORS / f"{subject.key}.safetensors")
     outputs = run_experiments(subject, ASKED, SUMMED)
-    return {name: outputs[name] for name in KEPT}
+    return {name: outputs[name] for name in BEYOND}

@@ -7,28 +7,18 @@ from pathlib import Path
 
 from introspection.experiments.examination import examine
 from introspection.experiments.zoo.opened import open_organism
+from introspection.experiments.zoo.tables import EXAMINED
 from introspection.settings import Settings
 from introspection.settings.organisms import Zoo
 from introspection.tables import Outputs
-
-KEPT = (
-    "detection.csv",
-    "written.csv",
-    "competence.csv",
-    "battery_fit.csv",
-    "population_summary.csv",
-    "verdict.csv",
-    "verdict.json",
-)
-"""The results that stay; the rest is soon made again."""
 
 
 def examine_organism(
     settings: Settings, zoo: Zoo, key: str, source: Path, prompts: Path, suffixes: Sequence[str], folder: Path
 ) -> Outputs:
-    """The verdict on the organism in the folder `source`, and what it rests on (`KEPT`), by file name.
+    """The verdict on the organism in the folder `source`, and what it rests on (`EXAMINED`), by file name.
 
     All else as for `open_organism`, which also says what is raised.
     """
     outputs = examine(open_organism(settings, zoo, key, source, prompts, suffixes, folder), settings.zoo)
-    return {name: outputs[name] for name in KEPT}
+    return {name: outputs[name] for name in EXAMINED}

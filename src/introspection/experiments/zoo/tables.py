@@ -1,6 +1,20 @@
-"""The result file of the zoo."""
+"""The result files of the zoos, and which of a model's files an organism has."""
 
 from introspection.tables import Column, Table
+
+EXAMINED = (
+    "detection.csv",
+    "written.csv",
+    "competence.csv",
+    "battery_fit.csv",
+    "population_summary.csv",
+    "verdict.csv",
+    "verdict.json",
+)
+"""What stays of an organism's examination; the rest is soon made again."""
+
+BEYOND = ("framing.csv", "naming_summary.csv", "reader_summary.csv", "where_summary.csv", "which_summary.csv")
+"""What stays of what it is asked beyond yes and no."""
 
 CONFUSION = Table(
     "confusion.csv",
