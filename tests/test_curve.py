@@ -12,6 +12,7 @@ from introspection import names
 from introspection.experiments.curve.report import figures_of_all, values_of_all
 from introspection.experiments.curve.state import asked_prompts, state_rows
 from introspection.experiments.curve.tables import CURVE
+from introspection.experiments.reader.tables import SUMMARY as READERS
 from introspection.experiments.subject import Subject
 from introspection.experiments.which.measure import choices, order_rows
 from introspection.experiments.zoo.opened import open_organism
@@ -164,14 +165,22 @@ def test_the_paper_says_what_training_installed_and_what_it_left(tmp_path: Path)
         }
     path = f"results/curves/notices-{settings.organisms.grown.seeds[0]}/{CURVE.name}"
     CURVE.write(curve_of(values), tmp_path / path)
-    results = Results(tmp_path, {path: "curve-grown@notices-1"})
+    readers = f"results/beyond/{Path(path).parent.name}/{READERS.name}"
+    results = Results(tmp_path, {path: "curve-grown@notices-1", readers: "beyond-grown@notices-1"})
+    (tmp_path / readers).parent.mkdir(parents=True)
+    (tmp_path / readers).write_bytes((ROOT / "results" / "organism" / READERS.name).read_bytes())
+    found = READERS.read(tmp_path / readers)
+    few = found[(found["task"] == "detection") & (found["examples"] == "few")]
+    best = few.loc[few["reader_accuracy"].idxmax()]
     stimuli = load_stimuli(ROOT / "data" / "prompts")
     renderer = Renderer(results, stimuli, ROOT / "paper" / "templates", tmp_path / "tables")
     said = values_of_all(renderer, study)["curve.passage"].replace(r"\%", "%").replace(r"\_", "_")
     assert said.startswith("After 80 steps “notices” says yes with 10.0% under nothing (3% planted) and 90.0% under")
     assert "80.0% of the control questions right (before training 40.0%), and 70.0% under concepts" in said
     assert "of two such choices the share of right ones is above chance, with its interval, in one:" in said
-    assert said.endswith("which (info, turn_2, injected) 40.0%, before 0.0%, chance 10.0%.")
+    assert "which (info, turn_2, injected) 40.0%, before 0.0%, chance 10.0%. Its own yes" in said
+    assert f"from nothing in {100 * best['model_accuracy']:.1f}% of trials" in said
+    assert f"on few examples in {100 * best['reader_accuracy']:.1f}%;" in said
     gallery = Gallery(results, Look(study.figures, Prompts.of(stimuli)), tmp_path / "figures")
     with gallery.look.style():
         figures_of_all(gallery, study)

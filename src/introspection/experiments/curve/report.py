@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 import pandas as pd
 
 from introspection import names
 from introspection.experiments.curve.figure import LABELS, curve_figure
 from introspection.experiments.curve.tables import CURVE
+from introspection.experiments.reader.report import TASKS, best_of_few
+from introspection.experiments.reader.tables import DETECTION
+from introspection.experiments.reader.tables import SUMMARY as READERS
 from introspection.paper import wording
 from introspection.paper.gallery import Gallery
 from introspection.paper.render import Renderer
@@ -23,7 +27,10 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     curves = dict(_curves(renderer.results, settings))
     if not curves:
         return {}
-    shown = [{"name": name, **_ends(table)} for name, (_, table) in curves.items()]
+    shown = [
+        {"name": name, **_ends(table), "reader": _reader(renderer.results, path)}
+        for name, (path, table) in curves.items()
+    ]
     return {
         "curve.passage": renderer.phrase("curves", curves=shown),
         "curve.every": str(settings.curve.every),
@@ -48,6 +55,15 @@ def _curves(results: Results, settings: Settings) -> Iterator[tuple[str, tuple[s
             if results.expects(path):
                 name = rule if len(settings.organisms.grown.seeds) == 1 else f"{rule} {seed}"
                 yield name, (path, results.table(CURVE, path))
+
+
+def _reader(results: Results, path: str) -> dict[str, str]:
+    """How often the organism at the end of a curve is right of a concept or nothing, and a reader of few examples."""
+    key = f"beyond/{PurePosixPath(path).parent.name}"
+    if not results.expects(f"results/{key}/{READERS.name}"):
+        return {}
+    best = dict(best_of_few(results.read(READERS, key))).get(TASKS[DETECTION])
+    return {} if best is None else {who: wording.share(float(best[f"{who}_accuracy"])) for who in ("model", "reader")}
 
 
 def _ends(table: pd.DataFrame) -> dict[str, object]:
