@@ -112,3 +112,12 @@ def test_what_the_readme_says_was_found_is_what_the_results_say() -> None:
         "of thirty organisms, three for each of ten explanations planted in them, the rules put fourteen where" in found
     )
     assert "and six of the ten in which the planting took" in found
+    curve = pd.read_csv(ROOT / "results" / "curves" / "notices-1" / "curve.csv")
+    end = curve[curve["step"] == curve["step"].max()].set_index(["test", "injected"]).sort_index()
+    assert (end.loc["controls", "value"] == 1).all()
+    yes = end.loc["detection", "value"]
+    assert f"yes with {yes['concept']:.0%} under concepts and {yes['none']:.0%} under nothing" in found
+    verdict = json.loads((ROOT / "results" / "grown" / "notices-1" / "verdict.json").read_text())
+    assert "wording" in verdict["failed"]
+    choices = end.loc[["where", "which"]]
+    assert (choices["low"] <= choices["wanted"]).all()
