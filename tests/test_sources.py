@@ -374,6 +374,7 @@ def test_the_stage_writes_the_folder_that_the_key_names(shelf: Shelf, write: Wri
     values["packages"] = {"small": shelf.add({MEMBER: path.read_bytes()}).model_dump()}
     values["adapters"] = {}
     values["organisms"]["grown"] |= {"rules": {}}
+    values["curve"] |= {"rules": []}
     values["models"]["small"] = {
         "source": "data/raw/small",
         "dtype": "float32",
