@@ -53,14 +53,12 @@ def compared_models(settings: Settings) -> dict[str, list[ReportedModel]]:
     Such an organism has its results in more folders than one, a model for each.
     """
     compared = {model.key: [model] for model in reported_models(settings)}
-    grown = settings.organisms.grown
-    for rule in settings.curve.rules:
-        for seed in grown.seeds:
-            name = f"{rule}-{seed}"
-            trained = settings.member("grown", f"models/grown/{name}")
-            compared[f"grown/{name}"] = [
-                ReportedModel(0, f"{folder}/{name}", trained, None) for folder in ("grown", "beyond")
-            ]
+    for rule, seed in settings.looked_at_closely:
+        name = f"{rule}-{seed}"
+        trained = settings.member("grown", f"models/grown/{name}")
+        compared[f"grown/{name}"] = [
+            ReportedModel(0, f"{folder}/{name}", trained, None) for folder in ("grown", "beyond")
+        ]
     return compared
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -558,6 +559,11 @@ class Settings(_Section):
     def reported(self) -> tuple[str, ...]:
         """The models that the paper reports on: those that are run here, then those that were run elsewhere."""
         return (*self.study.models, *self.elsewhere)
+
+    @property
+    def looked_at_closely(self) -> list[tuple[str, int]]:
+        """Of each organism on a real model whose training is followed, its rule and its seed."""
+        return list(product(self.curve.rules, self.organisms.grown.seeds))
 
     def member(self, zoo: Zoo, source: str) -> ModelSettings:
         """How an organism of a zoo in the folder `source` is loaded and injected: as it was trained."""

@@ -10,8 +10,7 @@ import pandas as pd
 from introspection import names
 from introspection.experiments.curve.figure import LABELS, curve_figure
 from introspection.experiments.curve.tables import CURVE
-from introspection.experiments.reader.report import TASKS, best_of_few
-from introspection.experiments.reader.tables import DETECTION
+from introspection.experiments.reader.report import best_at_detection
 from introspection.experiments.reader.tables import SUMMARY as READERS
 from introspection.paper import wording
 from introspection.paper.gallery import Gallery
@@ -49,12 +48,11 @@ def figures_of_all(gallery: Gallery, settings: Settings) -> None:
 
 def _curves(results: Results, settings: Settings) -> Iterator[tuple[str, tuple[str, pd.DataFrame]]]:
     """By the name of an organism, the path of its file and the rows."""
-    for rule in settings.curve.rules:
-        for seed in settings.organisms.grown.seeds:
-            path = f"results/curves/{rule}-{seed}/{CURVE.name}"
-            if results.expects(path):
-                name = rule if len(settings.organisms.grown.seeds) == 1 else f"{rule} {seed}"
-                yield name, (path, results.table(CURVE, path))
+    for rule, seed in settings.looked_at_closely:
+        path = f"results/curves/{rule}-{seed}/{CURVE.name}"
+        if results.expects(path):
+            name = rule if len(settings.organisms.grown.seeds) == 1 else f"{rule} {seed}"
+            yield name, (path, results.table(CURVE, path))
 
 
 def _reader(results: Results, path: str) -> dict[str, str]:
@@ -62,7 +60,7 @@ def _reader(results: Results, path: str) -> dict[str, str]:
     key = f"beyond/{PurePosixPath(path).parent.name}"
     if not results.expects(f"results/{key}/{READERS.name}"):
         return {}
-    best = dict(best_of_few(results.read(READERS, key))).get(TASKS[DETECTION])
+    best = best_at_detection(results.read(READERS, key))
     return {} if best is None else {who: wording.share(float(best[f"{who}_accuracy"])) for who in ("model", "reader")}
 
 
@@ -81,7 +79,7 @@ def _ends(table: pd.DataFrame) -> dict[str, object]:
         "steps": int(last["step"].iloc[0]),
         "yes": wording.listing(
             [
-                f"{wording.share(row['value'])} under {'nothing' if kind == names.NOTHING else LABELS[str(kind)]}"
+                f"{wording.share(row['value'])} under {LABELS[str(kind)]}"
                 f" ({wording.plain_percent(row['wanted'])} planted)"
                 for kind, row in yes.iterrows()
             ]

@@ -42,7 +42,7 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
     """The areas under the curve of the model's own yes and of the reader, which no threshold decides."""
     if not renderer.results.expects(model.path(SUMMARY.name)):
         return {}
-    best = dict(best_of_few(renderer.results.read(SUMMARY, model.key))).get(TASKS[DETECTION])
+    best = best_at_detection(renderer.results.read(SUMMARY, model.key))
     if best is None:
         return {}
     return {f"reader.auc.{who}": f"{best[f'{who}_auc']:.2f}" for who in ("model", "reader")}
@@ -56,6 +56,11 @@ def best_of_few(summary: pd.DataFrame) -> list[tuple[str, pd.Series]]:
         if len(rows):
             found.append((words, rows.iloc[int(rows["reader_accuracy"].to_numpy().argmax())]))
     return found
+
+
+def best_at_detection(summary: pd.DataFrame) -> pd.Series | None:
+    """The row of the best such reader of a concept or nothing; None where that was not asked."""
+    return dict(best_of_few(summary)).get(TASKS[DETECTION])
 
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
