@@ -16,7 +16,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -130,18 +130,22 @@ class _Stage:
     returncode: int = 0
 
     def communicate(self) -> None:
-        """Wait until the stage has run."""
+        """Wait until the stage has run, and say how long that was."""
+        started = time.monotonic()
         self.returncode = self.processes.ask(self.request)
+        if stage := self.request[-1].get("DVC_STAGE"):
+            print(f"stage {stage}: {time.monotonic() - started:.1f} s", file=sys.stderr)
 
 
 @contextmanager
-def quicker(processes: StageProcesses | None = None) -> Iterator[None]:
-    """DVC in this process, within the block. processes: of somebody who ends them; None: its own."""
+def quicker(popen: Callable[..., Any] | None = None) -> Iterator[None]:
+    """DVC in this process, within the block. popen: what starts its stages; None: processes of its own."""
     with ExitStack() as stack:
-        if processes is None:
+        if popen is None:
             processes = StageProcesses()
             stack.callback(processes.end)
-        stack.enter_context(patch("dvc.stage.run.subprocess", SimpleNamespace(Popen=processes.popen)))
+            popen = processes.popen
+        stack.enter_context(patch("dvc.stage.run.subprocess", SimpleNamespace(Popen=popen)))
         for module in ("serialize._yaml", "strictyaml"):
             stack.enter_context(patch(f"dvc.utils.{module}.parse_yaml", parsed_once))
         stack.enter_context(patch("dvc.dvcfile.modify_yaml", _changed))

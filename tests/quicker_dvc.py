@@ -21,7 +21,7 @@ from tests.processes import hush, processes, said
 def within(project: Path) -> Iterator[None]:
     """Stages are run by the python that runs this, in the project; what they say is said at the end."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with chdir(project), patch.dict(os.environ, {"PATH": path}), quicker(processes()):
+    with chdir(project), patch.dict(os.environ, {"PATH": path}), quicker(processes().popen):
         hush()
         try:
             yield

@@ -30,14 +30,17 @@ def examine(subject: Subject, fewer: ExaminationSettings) -> Outputs:
 
     subject: with its weights, its doses and its filler in its folder, and no finetune.
     """
+    settings = subject.settings
+    directions = min(fewer.random_directions, settings.study.random_directions)
+    study = settings.study.model_copy(update={"random_directions": directions})
+    drawn = fewer.population
     subject = replace(
         subject,
-        settings=subject.settings.model_copy(update={"population": fewer.population, "battery": fewer.battery}),
+        settings=settings.model_copy(update={"study": study, "population": drawn, "battery": fewer.battery}),
         given_suffixes=spread(subject.suffixes, fewer.suffixes),
     )
     write_vectors(subject)
-    drawn = subject.settings.population
-    directions = trained_directions(
+    trained = trained_directions(
         subject.model,
         subject.stimuli,
         load_population().few(drawn.concepts),
@@ -45,5 +48,5 @@ def examine(subject: Subject, fewer: ExaminationSettings) -> Outputs:
         drawn.directions,
         drawn.seed,
     )
-    save_directions(dict(directions), VECTORS / f"{subject.key}.safetensors")
+    save_directions(dict(trained), VECTORS / f"{subject.key}.safetensors")
     return run_experiments(subject, ASKED, SUMMED)

@@ -54,7 +54,7 @@ BY_NAME: dict[str, Tolerance] = {
 """Columns that bear less or more than others of their kind, in every file that has them."""
 
 BY_FILE: dict[tuple[str, str], Tolerance] = {
-    ("population.csv", "strength"): Tolerance(0, 1e-3),  # at equal effect it is found by bisection
+    ("population.csv", "strength"): Tolerance(0, 1e-3),  # at equal effect it is sought until the effect is near enough
     ("population_summary.csv", "strength"): Tolerance(0, 1e-3),
     ("places.csv", "fraction"): Tolerance(0, 1e-6),  # of the norm that was measured, where the strength is given
     # a logistic regression's solver stops within a tolerance of its own, and a score has hundreds of dimensions

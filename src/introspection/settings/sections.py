@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, field_validator, model_validator
 
-from introspection.names import check_concepts
+from introspection.names import Kind, check_concepts
 from introspection.settings.adapters import AdapterSettings
 from introspection.settings.keys import Key
 from introspection.settings.organisms import OTHER_MODELS, OrganismsSettings, Zoo
@@ -250,10 +250,10 @@ class ContentSettings(_Section):
 
 
 class EffectSettings(_Section):
-    """How directions are matched in effect: the divergence on so many neutral passages, by bisection of the strength.
+    """How directions are matched in effect: the divergence on so many neutral passages, by a search of the strength.
 
     directions: how many of each kind. strongest: how many times the model's strength is tried at the most, and which
-    part of it at the least. steps: of the bisection. tolerance: how far the divergence may be off, as a share of it.
+    part of it at the least. steps: of the search. tolerance: how far the divergence may be off, as a share of it.
     """
 
     directions: Count
@@ -264,14 +264,15 @@ class EffectSettings(_Section):
 
 
 class PopulationSettings(_Section):
-    """A population of directions: under which prompts, and how many of each kind that is drawn.
+    """A population of directions: under which prompts, of which kinds, and how many of each kind that is drawn.
 
-    concepts: how many of data/concepts.yaml, at even distances; null: all.
+    kinds: null: all. concepts: how many of data/concepts.yaml, at even distances; null: all.
     suffixes: how many of the suffixes its concepts' vectors are trained on. seed: of everything drawn, in the bootstrap
     and the permutations too. resamples, permutations: how many. confidence: of the bootstrap's intervals.
     """
 
     prompts: tuple[Text, ...] = Field(min_length=1)
+    kinds: tuple[Kind, ...] | None
     concepts: Annotated[int, Field(strict=True, ge=2)] | None
     directions: Annotated[int, Field(strict=True, ge=2)]
     suffixes: Annotated[int, Field(strict=True, ge=4)]
@@ -369,17 +370,15 @@ class CurveSettings(_Section):
 
 
 class ExaminationSettings(_Section):
-    """With how much a model is examined in one process: an organism of the zoo, or any model in a few minutes."""
+    """With how much a model is examined in one process: an organism of the zoo, or any model in a few minutes.
 
+    random_directions: at most so many of the study's.
+    """
+
+    random_directions: Count
     suffixes: Annotated[int, Field(strict=True, ge=2)]
     population: PopulationSettings
     battery: BatterySettings
-
-
-class QuickSettings(ExaminationSettings):
-    """Of a study's model in a few minutes: beside fewer of what is drawn, fewer of the study's random directions."""
-
-    random_directions: Count
 
 
 class PlacesSettings(_Section):
@@ -501,7 +500,7 @@ class Settings(_Section):
     verdict: VerdictSettings
     zoo: ExaminationSettings
     curve: CurveSettings
-    quick: QuickSettings
+    quick: ExaminationSettings
     figures: FiguresSettings
     organisms: OrganismsSettings
     elsewhere: dict[Key, Text]
@@ -548,6 +547,16 @@ class Settings(_Section):
                         f"{key}.concepts names {concept!r}, which is not one of study.concepts: "
                         + ", ".join(self.study.concepts)
                     )
+        judged = {"concept", *self.verdict.disturbances, "shared", "centred"}
+        for key, population in {
+            "": self.population,
+            "zoo.": self.zoo.population,
+            "quick.": self.quick.population,
+        }.items():
+            if population.kinds is not None and (missing := judged - {*population.kinds}):
+                raise ValueError(
+                    f"{key}population.kinds: {min(missing)} is missing, which the verdict judges by; null is all kinds"
+                )
         if self.dose.random_directions > self.study.random_directions:
             raise ValueError(
                 f"dose.random_directions: found {self.dose.random_directions}; allowed: at most as many as "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from introspection import names
 from introspection.engine.trial import Directions
@@ -16,17 +16,18 @@ from introspection.model.language_model import LanguageModel
 Members = Mapping[names.Kind, list[str]]
 
 
-def members(population: Population, count: int) -> Members:
-    """The names of each kind, `count` of each that is drawn, in the order of the tables."""
+def members(population: Population, count: int, kinds: Collection[names.Kind] | None = None) -> Members:
+    """The names of each of some kinds (None: all), `count` of each that is drawn, in the order of the tables."""
     drawn = {kind: names.numbered(kind, count) for kind in names.DRAWN}
     drawn["phrasing"] = drawn["phrasing"][: phrasing_count(population, count)]
     concepts = list(population.concepts)
-    return {
+    everyone: Members = {
         "concept": concepts,
         **drawn,
         "shared": [names.SHARED],
         **{kind: [names.derived(kind, concept) for concept in concepts] for kind in ("centred", "negated")},
     }
+    return {kind: of_kind for kind, of_kind in everyone.items() if kinds is None or kind in kinds}
 
 
 def population_directions(

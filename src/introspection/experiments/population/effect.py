@@ -1,4 +1,4 @@
-"""Equal effect: the strength at which each direction moves something as far as asked, by bisection, all at a time."""
+"""Equal effect: the strength at which each direction moves something as far as asked, sought for all at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from introspection.settings import EffectSettings
 
 Effects = Callable[[Sequence[Injection]], Sequence[float]]
 
+_QUADRATIC = 2.0  # a divergence grows with the square of a small strength,
+_SLOPES = (0.5, 4.0)  # and what is extrapolated is never taken to grow slower or faster than this
+_LEAST = 1e-12  # an effect of zero has no logarithm
+
 
 @dataclass(frozen=True)
 class Matched:
@@ -22,32 +26,75 @@ class Matched:
 
 
 def match_effect(
-    effects: Effects, injections: Sequence[Injection], target: float, settings: EffectSettings
+    effects: Effects, measured: Sequence[tuple[Injection, float]], target: float, settings: EffectSettings
 ) -> list[Matched]:
     """Each injection at a strength whose effect is `target`, within `tolerance` of it.
 
-    The strength is bisected on a logarithmic scale, between the given one divided by `strongest` and times it, in at
-    most `steps` steps, each of which measures all injections that are not there yet together. One that has less effect
-    even at the upper end, or that the steps do not bring there, is left where it is and marked.
+    measured: injections with their effect at the strength that they have. From there the strength is sought between it
+    divided by `strongest` and times it, in at most `steps` steps, each of which measures all injections that are not
+    there yet together. One that even an end of that range does not bring there, or that the steps do not, is left at
+    the strength with the effect nearest to it, and marked.
     """
-    at_most = [replace(each, strength=each.strength * settings.strongest) for each in injections]
-    found = [
-        Matched(each, effect, _near(effect, target, settings))
-        for each, effect in zip(at_most, effects(at_most), strict=True)
-    ]
-    lower = [each.strength / settings.strongest for each in injections]
-    upper = [each.strength for each in at_most]
-    open_ends = [index for index, each in enumerate(found) if each.effect > target and not each.reached]
+    searches = [_Search(injection, effect, target, settings) for injection, effect in measured]
     for _ in range(settings.steps):
-        if not open_ends:
+        unfinished = [search for search in searches if search.next is not None]
+        if not unfinished:
             break
-        middle = [replace(injections[index], strength=math.sqrt(lower[index] * upper[index])) for index in open_ends]
-        for index, injection, effect in zip(open_ends, middle, effects(middle), strict=True):
-            found[index] = Matched(injection, effect, _near(effect, target, settings))
-            (upper if effect > target else lower)[index] = injection.strength
-        open_ends = [index for index in open_ends if not found[index].reached]
-    return found
+        tried = [replace(each.injection, strength=math.exp(each.next)) for each in unfinished if each.next is not None]
+        for search, effect in zip(unfinished, effects(tried), strict=True):
+            search.take(effect)
+    return [search.found for search in searches]
 
 
-def _near(effect: float, target: float, settings: EffectSettings) -> bool:
-    return abs(effect - target) <= settings.tolerance * target
+class _Search:
+    """The root of log effect less log target over log strength: by the secant until two points enclose it, and from
+    then on between these, by the Illinois rule of false position (Dowell and Jarratt 1971).
+
+    next: the log strength to be tried; None where nothing is left to try.
+    """
+
+    def __init__(self, injection: Injection, effect: float, target: float, settings: EffectSettings) -> None:
+        self.injection = injection
+        self._target, self._tolerance = target, settings.tolerance
+        here, reach = math.log(injection.strength), math.log(settings.strongest)
+        self._ends = (here - reach, here + reach)
+        self._below: tuple[float, float] | None = None  # log strength, and log of effect over target
+        self._above: tuple[float, float] | None = None
+        self._last: tuple[float, float] | None = None
+        self._nearest = math.inf
+        self.next: float | None = here
+        self.take(effect)
+
+    def take(self, effect: float) -> None:
+        """The effect at the strength that was to be tried."""
+        assert self.next is not None
+        here, off = self.next, math.log(max(effect, _LEAST) / max(self._target, _LEAST))
+        matched = Matched(
+            replace(self.injection, strength=math.exp(here)),
+            effect,
+            abs(effect - self._target) <= self._tolerance * self._target,
+        )
+        if abs(off) <= self._nearest:
+            self.found, self._nearest = matched, abs(off)
+        self.next = None if matched.reached else self._after((here, off))
+        self._last = here, off
+
+    def _after(self, point: tuple[float, float]) -> float | None:
+        here, off = point
+        again = self._last is not None and (self._last[1] > 0) == (off > 0)  # on the same side as before
+        if off > 0:
+            self._above = point
+            if again and self._below:
+                self._below = self._below[0], self._below[1] / 2
+        else:
+            self._below = point
+            if again and self._above:
+                self._above = self._above[0], self._above[1] / 2
+        if self._below and self._above:
+            (low, under), (high, over) = self._below, self._above
+            return low + (high - low) * under / (under - over)
+        slope = _QUADRATIC
+        if self._last is not None and self._last[0] != here:
+            slope = min(max((off - self._last[1]) / (here - self._last[0]), _SLOPES[0]), _SLOPES[1])
+        beyond = min(max(here - off / slope, self._ends[0]), self._ends[1])
+        return None if beyond == here else beyond

@@ -26,9 +26,9 @@ from introspection.tables import Outputs, names_of
 
 
 def trials(subject: Subject) -> list[Run]:
-    """The neutral passages under every direction; again at each step of the bisection; the question under all of them.
+    """The neutral passages under every direction; again at each step towards equal effect; the question under all.
 
-    The bisection is priced as if no direction were there before its last step.
+    The steps are priced as if no direction were there before the last of them.
     """
     everyone = _everyone(subject)
     at_norm = subject.questions.injections(_flat(everyone))
@@ -39,7 +39,7 @@ def trials(subject: Subject) -> list[Run]:
     cells = cells_of(list(conversations), [*at_norm, *again])
     return [
         Run(steered_trials(passages, at_norm)),
-        *[Run(steered_trials(passages, at_effect))] * (1 + subject.settings.population.effect.steps),
+        *[Run(steered_trials(passages, at_effect))] * subject.settings.population.effect.steps,
         subject.run(conversations, cells),
     ]
 
@@ -57,9 +57,9 @@ def measure(subject: Subject) -> Outputs:
     at_norm = subject.questions.injections(_flat(everyone))
     matched = [Matched(each, kl, True) for each, kl in zip(at_norm, effects(at_norm), strict=True)]
     target = float(np.median([each.effect for each in matched[: len(everyone["concept"])]]))
-    at_effect = match_effect(
-        effects, subject.questions.injections(_flat(_fewer(subject, everyone))), target, settings.effect
-    )
+    fewer = set(_flat(_fewer(subject, everyone)))
+    measured = [(each.injection, each.effect) for each in matched if each.injection.vector in fewer]
+    at_effect = match_effect(effects, measured, target, settings.effect)
     arms = [*((NORM, each) for each in matched), *((EFFECT, each) for each in at_effect)]
     answers = ask(
         model,
@@ -88,7 +88,7 @@ def measure(subject: Subject) -> Outputs:
 
 def _everyone(subject: Subject) -> Members:
     drawn = subject.settings.population
-    return members(load_population().few(drawn.concepts), drawn.directions)
+    return members(load_population().few(drawn.concepts), drawn.directions, drawn.kinds)
 
 
 def _fewer(subject: Subject, everyone: Members) -> Members:

@@ -1,0 +1,86 @@
+"""Stages in lanes: those that read what others write wait for them, others run at the same time; all as DVC does it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+STAGE = """
+import sys, time
+from pathlib import Path
+name, *reads = sys.argv[1:]
+began = time.time()
+assert all(Path(each).exists() for each in reads), reads
+if name == "fails":
+    sys.exit(3)
+time.sleep(1.5)
+Path(name).write_text(" ".join([name, *(Path(each).read_text() for each in reads)]))
+Path("times").joinpath(name).write_text(f"{began} {time.time()}")
+"""
+
+
+def project(folder: Path, stages: dict[str, list[str]]) -> Path:
+    """Stages that each write a file of their name, from the files of others."""
+    (folder / "stages").mkdir(parents=True)
+    (folder / "times").mkdir()
+    (folder / "stages" / "one.py").write_text(STAGE)
+    described = {
+        name: {"cmd": f"python stages/one.py {' '.join([name, *reads])}", "deps": reads, "outs": [name]}
+        for name, reads in stages.items()
+    }
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": described}, sort_keys=False))
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
+    return folder
+
+
+def reproduce(folder: Path, *asked: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", *asked]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def times(folder: Path, name: str) -> tuple[float, float]:
+    began, ended = (folder / "times" / name).read_text().split()
+    return float(began), float(ended)
+
+
+def lock(folder: Path) -> Any:
+    return yaml.safe_load((folder / "dvc.lock").read_text())
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_what_is_reproduced_is_what_dvc_reproduces(tmp_path: Path, single: bool) -> None:
+    stages = {"a": [], "b": [], "c": ["a"], "d": ["b", "c"], "e": ["a"]}
+    lanes, alone = project(tmp_path / "lanes", stages), project(tmp_path / "alone", stages)
+    options = ["--force", "--single-item", *stages] if single else []
+    run = reproduce(lanes, "scripts.lanes", "2", "repro", *options)
+    assert run.returncode == 0, run.stderr
+    assert reproduce(alone, "dvc", "repro", *options).returncode == 0
+    assert lock(lanes) == lock(alone)
+    assert (lanes / "d").read_text() == "d b c a"
+    for stage, before in stages.items():
+        assert all(times(lanes, stage)[0] >= times(lanes, each)[1] for each in before)
+        assert f"stage {stage}: " in run.stderr
+    assert times(lanes, "a")[0] < times(lanes, "b")[1] and times(lanes, "b")[0] < times(lanes, "a")[1]
+    again = reproduce(lanes, "scripts.lanes", "2", "repro")
+    assert again.returncode == 0 and "Running stage" not in again.stdout
+
+
+def test_after_a_failure_what_runs_is_finished_and_nothing_else_begins(tmp_path: Path) -> None:
+    folder = project(tmp_path / "lanes", {"fails": [], "a": [], "b": ["fails"], "c": ["a"]})
+    run = reproduce(folder, "scripts.lanes", "2", "repro")
+    assert run.returncode != 0 and "fails" in run.stderr
+    assert set(lock(folder)["stages"]) == {"a"}
+    assert not (folder / "b").exists() and not (folder / "c").exists()
+    assert not (folder / ".dvc" / "tmp" / "lock").exists() or reproduce(folder, "dvc", "status").returncode == 0
