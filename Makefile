@@ -30,6 +30,9 @@ STUDIED := $(shell sed -n 's/^  models: \[\(.*\)\].*/\1/p' params.yaml | tr ',' 
 ANEW ?= $(filter organism,$(STUDIED))
 STAGES = $$($(BIN)/dvc stage list --name-only)
 REPRO = $(BIN)/python scripts/quicker_dvc.py repro
+# So many stages at a time, as far as none reads what another writes. A GPU has memory for one model alone.
+LANES ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo 1 || echo 2)
+REPRO_IN_LANES = $(BIN)/python -m scripts.lanes $(LANES) repro
 
 paper: $(VENV)/.installed .dvc/config.local
 	@bash scripts/install-tex
@@ -77,12 +80,12 @@ reproduce: $(VENV)/.installed .dvc/config.local
 	$(REPRO) check fetch
 	$(BIN)/python stages/plan.py
 	rm -rf .work/committed && mkdir -p .work && cp -r results .work/committed
-	$(REPRO) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train\|^fetch')
+	$(REPRO_IN_LANES) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train\|^fetch')
 	$(BIN)/introspection compare .work/committed
 
 organisms: $(VENV)/.installed .dvc/config.local
 	$(REPRO) check
-	$(REPRO) --force --single-item $$($(BIN)/dvc stage list --name-only | grep '^train')
+	$(REPRO_IN_LANES) --force --single-item $$($(BIN)/dvc stage list --name-only | grep '^train')
 
 clean:
 	rm -rf .work paper/build/tex paper/build/companion .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info

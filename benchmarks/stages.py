@@ -1,6 +1,6 @@
-"""How long each stage took, from the log of a run that a clock has stamped:
+"""How long each stage took, from the log of a run:
 
-make reproduce 2>&1 | while read -r line; do echo "$(date +%T) $line"; done | tee log
+make reproduce 2>&1 | tee log
 python -m benchmarks.stages log "Two cores, nothing else ran." > benchmarks/stages.md
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -30,21 +29,13 @@ SHARES = {
 }
 """What the stages are for."""
 
-_LINE = re.compile(r"(\d\d):(\d\d):(\d\d) (?:.*Running stage '([^']+)'|(.*compare \.work/committed))?")
+_LINE = re.compile(r"^stage (\S+): ([\d.]+) s$", re.MULTILINE)
 
 
-def durations(log: str) -> Iterator[tuple[str, int]]:
-    """Each stage in its order, and the seconds until the next one began."""
-    begun: list[tuple[str, int]] = []
-    last = 0
-    for line in re.split(r"[\r\n]", log):
-        if found := _LINE.match(line):
-            last = int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3])
-            if found[4] or found[5]:
-                begun.append((found[4] or "", last))
-    for (stage, start), (_, stop) in pairwise([*begun, ("", last)]):
-        if stage:
-            yield stage, (stop - start) % 86400
+def durations(log: str) -> Iterator[tuple[str, float]]:
+    """Each stage as it ended, and how many seconds it ran."""
+    for name, seconds in _LINE.findall(log.replace("\r", "\n")):
+        yield name, float(seconds)
 
 
 def table(log: str, note: str) -> str:
@@ -62,7 +53,8 @@ def table(log: str, note: str) -> str:
         (
             "# How long everything takes",
             "Of one run of `make reproduce`, by `python -m benchmarks.stages`: in minutes by what the stages are for, "
-            f"then in seconds for each stage (*others*: of no model of the study, or of the zoo). {note}",
+            "then in seconds for each stage (*others*: of no model of the study, or of the zoo). Stages that run at the "
+            f"same time count each for itself. {note}",
             shares.reindex(columns=[*columns, "all"]).fillna(0).map("{:.1f}".format).to_markdown(disable_numparse=True),
             each.reindex(columns=columns).map("{:.0f}".format).replace("nan", "").to_markdown(disable_numparse=True),
         )

@@ -53,11 +53,9 @@ class Lanes:
         self._lanes = [_Lane(self._turn) for _ in range(count)]
         self._free = list(self._lanes)
         self._here = threading.local()
-        self._threads = str(max(1, (os.cpu_count() or 1) // count))
 
     def popen(self, command: list[str], **named: Any) -> Any:
         """In place of subprocess.Popen, for what DVC asks of it: on the lane of the thread that asks."""
-        named["env"].setdefault("OMP_NUM_THREADS", self._threads)
         return self._here.lane.popen(command, **named)
 
     def end(self) -> None:
@@ -125,8 +123,13 @@ class Lanes:
 def in_lanes(count: int) -> Iterator[None]:
     """DVC in this process, within the block."""
     lanes = Lanes(count)
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
     try:
-        with quicker(lanes.popen), patch("dvc.repo.reproduce._reproduce", lanes.reproduce):
+        with (
+            patch.dict(os.environ, threads | os.environ),
+            quicker(lanes.popen),
+            patch("dvc.repo.reproduce._reproduce", lanes.reproduce),
+        ):
             yield
     finally:
         lanes.end()

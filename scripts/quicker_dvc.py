@@ -130,11 +130,12 @@ class _Stage:
     returncode: int = 0
 
     def communicate(self) -> None:
-        """Wait until the stage has run, and say how long that was."""
+        """Wait until the stage has run, and say on a line of its own how long that was."""
         started = time.monotonic()
         self.returncode = self.processes.ask(self.request)
-        if stage := self.request[-1].get("DVC_STAGE"):
-            print(f"stage {stage}: {time.monotonic() - started:.1f} s", file=sys.stderr)
+        stage = self.request[-1].get("DVC_STAGE")
+        if stage and self.returncode == 0:
+            print(f"\nstage {stage}: {time.monotonic() - started:.1f} s", file=sys.stderr)
 
 
 @contextmanager

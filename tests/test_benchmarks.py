@@ -52,18 +52,13 @@ def test_where_the_time_goes_is_shown_once_for_each_benchmark() -> None:
     assert parts_as_markdown([]) == "Not measured in this run."
 
 
-def test_the_stages_of_a_run_are_timed_from_its_stamped_log() -> None:
-    log = "23:59:50 Running stage 'check':\n23:59:58 Running stage 'detection@a':\r00:00:03 half\n"
-    log += "00:00:08 Running stage 'where@a':\n00:01:00 .venv/bin/introspection compare .work/committed\n00:09:00 end\n"
-    text = table(log, "Noted.")
+def test_the_stages_of_a_run_are_timed_from_its_log() -> None:
+    log = "Running stage 'check':\nstage check: 7.6 s\nhalf a line\rstage detection@a: 9.8 s\nstage where@a: 52.0 s\n"
+    text = table(log + "it says stage x: 3 s\n", "Noted.")
     assert "Noted." in text
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "|" in line]
-    assert ["the study", "0.2", "0.1", "0.3"] in cells and [
-        "where, which, reader, text, frame",
-        "0.9",
-        "0.0",
-        "0.9",
-    ] in cells
+    assert ["the study", "0.2", "0.1", "0.3"] in cells
+    assert ["where, which, reader, text, frame", "0.9", "0.0", "0.9"] in cells
     assert ["check", "", "8"] in cells and ["detection", "10", ""] in cells and ["where", "52", ""] in cells
 
 

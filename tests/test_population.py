@@ -88,6 +88,12 @@ def test_a_spread_takes_as_many_as_asked_in_order(values: list[int], count: int)
     assert (steps > 0).all() and (len(steps) == 0 or steps.max() - steps.min() <= 1)
 
 
+def test_of_the_population_those_kinds_are_asked_that_are_named() -> None:
+    everyone = measuring.members(few, 2)
+    asked = measuring.members(few, 2, ["centred", "halves", "concept"])
+    assert list(asked) == ["concept", "halves", "centred"] and all(asked[kind] == everyone[kind] for kind in asked)
+
+
 few = Population(
     source="x", categories={"a": ("cat", "bread"), "b": ("truth",)}, unheard=(), phrasings=("Please talk.", "Speak.")
 )
