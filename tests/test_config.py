@@ -59,8 +59,11 @@ WRONG = [
     ),
     ("lenses", {}, r"lenses: unknown key; allowed: study, data, models"),
     ("population.kinds", ["concepts"], r"population\.kinds\.0: found 'concepts'; .*'concept', 'persona', 'random'"),
-    ("zoo.population.kinds", ["concept", "random", "coherent", "covariance", "shared", "centred"],
-     r"zoo\.population\.kinds: halves is missing, which the verdict judges by; null: all kinds"),
+    (
+        "zoo.population.kinds",
+        ["concept", "random", "coherent", "covariance", "shared", "centred"],
+        r"zoo\.population\.kinds: halves is missing, which the verdict judges by; null is all kinds",
+    ),
     ("population.kinds", [], r"population\.kinds: centred is missing, which the verdict judges by"),
     ("models.organism.strength", "forty", r"models\.organism\.strength: found 'forty'; allowed: a finite number"),
     ("models.organism.strength", True, r"models\.organism\.strength: found True; allowed: a finite number"),
