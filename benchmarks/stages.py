@@ -53,8 +53,8 @@ def table(log: str, note: str) -> str:
         (
             "# How long everything takes",
             "Of one run of `make reproduce`, by `python -m benchmarks.stages`: in minutes by what the stages are for, "
-            "then in seconds for each stage (*others*: of no model of the study, or of the zoo). Stages that run at the "
-            f"same time count each for itself. {note}",
+            "then in seconds for each stage (*others*: of no model of the study, or of the zoo). Of stages that run at "
+            f"the same time each counts for itself. {note}",
             shares.reindex(columns=[*columns, "all"]).fillna(0).map("{:.1f}".format).to_markdown(disable_numparse=True),
             each.reindex(columns=columns).map("{:.0f}".format).replace("nan", "").to_markdown(disable_numparse=True),
         )
