@@ -51,7 +51,6 @@ class Lanes:
     def __init__(self, count: int) -> None:
         self._turn = threading.Lock()
         self._lanes = [_Lane(self._turn) for _ in range(count)]
-        self._free = list(self._lanes)
         self._here = threading.local()
 
     def popen(self, command: list[str], **named: Any) -> Any:
@@ -86,8 +85,10 @@ class Lanes:
                 upstream = list(graph.successors(stage)) if graph else []
                 return repro_fn(stage, upstream=upstream, force=force, **named)
 
+        free = iter(self._lanes)
+
         def take_lane() -> None:
-            self._here.lane = self._free.pop()
+            self._here.lane = next(free)
 
         done: list[Any] = []
         failed: list[tuple[Any, BaseException]] = []
