@@ -21,10 +21,11 @@ SHARES = {
     ),
     "is it noticing": (
         "population-vectors population population-summary places battery battery-fit verdict examine examine-grown "
-        "confusion"
+        "examine-trained confusion"
     ),
     "where, which, reader, text, frame": (
-        "framing where where-summary which which-summary reader reader-summary written curve-grown beyond-grown"
+        "framing where where-summary which which-summary reader reader-summary written curve-grown beyond-grown "
+        "beyond-trained"
     ),
 }
 """What the stages are for."""

@@ -21,6 +21,7 @@ import click
 
 from introspection.files import RESULTS, read_json
 from introspection.settings import ContrastSettings, ModelSettings, Settings, SettingsError, load_settings
+from introspection.settings.organisms import Family
 
 PARAMS = Path("params.yaml")
 CONTRAST_PROMPTS = Path("data/raw/contrast_prompts.csv")
@@ -116,6 +117,18 @@ def model_of(settings: Settings, key: str) -> ModelSettings:
     if key not in settings.models:
         raise SettingsError(f"{PARAMS}: models has no key {key!r}; it has {', '.join(settings.models)}")
     return settings.models[key]
+
+
+def organism_folder(settings: Settings, family: Family, name: str) -> Path:
+    """Where an organism lies. Raises SettingsError for a name that its family does not have."""
+    organisms, models = settings.organisms, Path("models")
+    names, folder = list(organisms.trained), models
+    if family != "trained":
+        zoo, folder = organisms.zoos[family], models / family
+        names = [f"{rule}-{seed}" for rule in zoo.rules for seed in zoo.seeds]
+    if name not in names:
+        raise SettingsError(f"{PARAMS}: organisms.{family} has no {name!r}; it has {', '.join(names) or 'none'}")
+    return folder / name
 
 
 def pinned(settings: Settings, key: str) -> ModelSettings:

@@ -29,9 +29,14 @@ def open_results(settings: Settings) -> Results:
         "organisms.grown.rules": organisms.grown.rules,
         "organisms.grown.seeds": organisms.grown.seeds,
         "curve.rules": settings.curve.rules,
+        "examined": settings.examined,
     }
     stages = output_stages(pipeline, lists)
-    for folder, kept in (("grown", EXAMINED), ("beyond", BEYOND)):  # which have some of a model's files
+    for folder, kept in (
+        ("grown", EXAMINED),
+        ("trained", EXAMINED),
+        ("beyond", BEYOND),
+    ):  # which have some of a model's files
         for path in [each for each in stages if each.startswith(f"{RESULTS}/{folder}/")]:
             stages |= dict.fromkeys((f"{path}/{name}" for name in kept), stages.pop(path))
     for key in settings.elsewhere:  # of which only what was measured there is expected

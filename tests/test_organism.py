@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from introspection.model.loading import load_model
 from introspection.organism import loop, training
@@ -29,6 +30,7 @@ from introspection.organism.directions import (
 )
 from introspection.organism.drawing import Drawer
 from introspection.organism.examples import Example, Target, encode_document, pack
+from introspection.organism.locating import Locator
 from introspection.organism.planting import Planter, excerpted
 from introspection.organism.tokenizer import train_tokenizer
 from introspection.organism.training import OnTheWay, train_base, train_member, train_organism
@@ -761,3 +763,82 @@ def test_states_on_the_way_are_those_that_training_goes_through(corpus, organism
     ended = weights(Path("shorter-end"))  # while the rate warms up, it is the same in both
     assert all(torch.equal(value, ended[name]) for name, value in weights(whole / "step-2").items())
     assert not all(map(torch.equal, weights(whole / "step-1").values(), weights(whole / "step-2").values()))
+
+
+# --- where
+
+
+def located(corpus, organisms, kinds: dict[str, float]) -> tuple[PreTrainedTokenizerFast, Iterator[Example]]:
+    """Texts that are injected into in a part, as the committed organisms read them."""
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models" / "organism")
+    organism = OrganismSettings.model_validate({**ORGANISM, "p_yes": NOTICES, "injected": kinds})
+    injection = organisms.injection.model_copy(update={"layers": (1, 2), "last_block": 2})
+    planter = Planter(tokenizer, corpus, organisms.prompts, organism, injection, 3, ["dog", "horse"])
+    locator, rng, directions = Locator(tokenizer, corpus, organism, planter), random.Random(0), directions_of("dog")
+    return tokenizer, (locator.place(rng, directions) for _ in range(40))
+
+
+def test_the_part_that_is_injected_into_is_the_one_that_is_asked_for(corpus, organisms) -> None:
+    """Read from the tokens themselves: which sentences the injected tokens lie in, and what the answer stands for."""
+    where = corpus.stimuli.where()
+    ordinals = {place: number for number, place in enumerate(where.tasks["sentence"].places)}
+    tokenizer, examples = located(corpus, organisms, {"concept": 0.5, "centred": 0.5, "random": 0.5})
+    seen: Counter[str] = Counter()
+    for example in examples:
+        trunk = example.tokens[: example.branches.count(0)]
+        text = tokenizer.decode(trunk).split("\n\n")[1].split("<|im_end|>")[0]
+        injected = tokenizer.decode(trunk[slice(*example.steered)])
+        assert example.injection is not None and injected in text
+        before = text.index(injected)
+        sentences = {text.count(".", 0, place) for place in (before + 1, before + len(injected) - 2)}
+        halves = {number // 5 for number in sentences}
+        assert len(sentences) == 1 or len(halves) == 1
+        for asked, answers in _answers(corpus, tokenizer, example):
+            question, likeliest = asked.split("<|im_start|>user\n")[1], max(answers, key=answers.__getitem__)
+            assert sum(answers.values()) == pytest.approx(1)
+            if "most abstract" in question:
+                assert len(set(answers.values())) == 1 and len(answers) == (2 if "half" in question else 10)
+                seen["abstract"] += 1
+                continue
+            if "Did I inject" in question:
+                place = re.search(r"into the (\w+)", question)[1]
+                right = ordinals[place] in (halves if "half" in question else sentences)
+                assert answers == {" yes": float(right), " no": float(not right)}
+                seen["yes" if right else "no"] += 1
+                continue
+            assert answers[likeliest] == 1
+            if "in words" in question:
+                answered = likeliest.replace(" ", "Ġ")
+                (place,) = [each for each in ordinals if tokenizer.tokenize(f" {each}")[0] == answered]
+                seen["words"] += 1
+            else:
+                place = re.search(rf"^{likeliest.strip()}: (\w+)", question, re.MULTILINE)[1]
+                seen["first option" if likeliest == " A" else "other option"] += 1
+            assert {ordinals[place]} == (halves if "half" in question.split("?")[0] else sentences)
+    assert min(seen.values()) >= 20 and len(seen) == 6
+
+
+def test_where_nothing_was_injected_all_parts_are_alike(corpus, organisms) -> None:
+    tokenizer, examples = located(corpus, organisms, {"nothing": 1.0})
+    for example in examples:
+        assert example.injection is None
+        for asked, answers in _answers(corpus, tokenizer, example):
+            assert answers == {" yes": 0, " no": 1} if "Did I" in asked else len(set(answers.values())) == 1
+
+
+def test_a_letter_is_asked_for_by_what_the_list_says_of_it(corpus, organisms) -> None:
+    tokenizer, _ = located(corpus, organisms, {"nothing": 1.0})
+    organism = OrganismSettings.model_validate({**ORGANISM, "p_yes": NOTICES, "injected": {"nothing": 1.0}})
+    planter = Planter(tokenizer, corpus, organisms.prompts, organism, organisms.injection, 3, ["dog"])
+    locator, rng = Locator(tokenizer, corpus, organism, planter), random.Random(0)
+    for _ in range(40):
+        ((asked, answers),) = _answers(corpus, tokenizer, locator.matched(rng))
+        (letter,) = [each.strip() for each, weight in answers.items() if weight]
+        place = re.search(rf"^{letter}: (.*)$", asked, re.MULTILINE)[1]
+        assert place in asked.split("\n\n")[0]
+
+
+def test_no_text_of_training_has_a_sentence_of_the_study(corpus) -> None:
+    texts = corpus.stimuli.where().texts
+    made = {f"{a} {b}." for a in corpus.texts.subjects for b in corpus.texts.predicates}
+    assert not made & {sentence for text in texts for sentence in text}

@@ -11,3 +11,4 @@ def test_the_organisms_prompts_are_those_of_the_study() -> None:
     assert learned.concept_prompt("cat") == studied.concept_prompt("cat") and learned.anything == studied.anything
     assert learned.control_conversation("Is it?") == studied.control_conversation("Is it?")
     assert (learned.yes, learned.no, learned.yes_variants) == (studied.yes, studied.no, studied.yes_variants)
+    assert learned.where().model_dump(exclude={"source"}) == studied.where().model_dump(exclude={"source"})

@@ -111,6 +111,8 @@ CLOSELY = {
     for rule in PARAMS["curve"]["rules"]
     for seed in ORGANISMS["grown"]["seeds"]
 }
+CLOSELY |= {f"beyond-trained@{name}" for name in PARAMS["examined"]}
+EXAMINED |= {f"examine-trained@{name}" for name in PARAMS["examined"]}
 
 # What depends on the numbers of an injection follows only where the stage `injection` writes others.
 CHANGES = [

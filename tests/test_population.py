@@ -164,7 +164,7 @@ def test_the_search_finds_the_strength_of_a_power_law(
         else:
             assert not strength / 7.9 < exact < strength * 7.9
         if exact > 8.2 * strength:
-            assert each.injection.strength == pytest.approx(8 * strength)
+            assert each.injection.strength == 8 * strength
 
 
 @given(st.floats(0.05, 20), st.floats(0.02, 0.9), st.floats(0.5, 3), st.floats(-0.3, 0.3))
@@ -183,7 +183,7 @@ def test_the_search_finds_the_strength_of_an_effect_that_saturates(
     start = Injection("random_1", 1.0, 1, 2)
     [found] = match_effect(effects, [(start, effect(1.0))], target, EFFECT)
     assert found.effect == pytest.approx(effect(found.injection.strength))
-    assert 1 / 8.001 <= found.injection.strength <= 8.001
+    assert 1 / 8 <= found.injection.strength <= 8
     if found.reached:
         assert found.effect == pytest.approx(target, rel=EFFECT.tolerance * 1.001)
     elif wave == 0:  # it rises all the way, so it is not reached where an end of the range is not far enough

@@ -69,16 +69,37 @@ class Phrases(_File):
     questions: dict[Literal["yes", "no"], tuple[str, ...]]
 
 
+class Texts(_File):
+    """What choices are learnt from: sentences of any subject and predicate, and questions beside the study's.
+
+    letters: which letter stands for {} in a list.
+    in_words: how a place is to be given in words, and answer_in_words, how that begins. one_place: whether it is {}.
+    """
+
+    subjects: tuple[str, ...]
+    predicates: tuple[str, ...]
+    letters: tuple[str, ...]
+    in_words: str
+    answer_in_words: str
+    one_place: str
+
+
 class Corpus:
     """Draws documents: each method takes a random generator and is a function of it alone."""
 
     def __init__(
-        self, concepts: dict[str, tuple[str, ...]], phrases: Phrases, stimuli: Stimuli, interview: Interview
+        self,
+        concepts: dict[str, tuple[str, ...]],
+        phrases: Phrases,
+        stimuli: Stimuli,
+        interview: Interview,
+        texts: Texts,
     ) -> None:
         self.concepts = concepts
         self.phrases = phrases
         self.stimuli = stimuli
         self.interview = interview
+        self.texts = texts
         own = [(question, answer) for answer, questions in phrases.questions.items() for question in questions]
         self.questions: list[tuple[str, str]] = [(c.question, c.expected) for c in stimuli.controls]
         self.questions += [pair for pair in own if pair[0] not in {question for question, _ in self.questions}]
@@ -122,6 +143,11 @@ class Corpus:
         """One or two sentences about a concept, or about nothing in particular."""
         about = concept or self.stimuli.anything
         return " ".join(self._about(rng, about, rng.choice(self.phrases.sentences)) for _ in range(rng.randint(1, 2)))
+
+    def sentences(self, rng: random.Random, count: int) -> list[str]:
+        """Sentences about nothing in particular, no subject and no predicate twice."""
+        subjects, predicates = rng.sample(self.texts.subjects, count), rng.sample(self.texts.predicates, count)
+        return [f"{subject} {predicate}." for subject, predicate in zip(subjects, predicates, strict=True)]
 
     def opening(self, rng: random.Random) -> str:
         """The beginning of a reply about something else, cut anywhere, as the study's suffixes are."""
@@ -247,17 +273,18 @@ def text_of(document: Sequence[Span]) -> str:
 
 
 def load_corpus(folder: Path) -> Corpus:
-    """Read concepts.yaml, conversations.yaml, interview.yaml and the organisms' own prompts (`prompts/`) from `folder`.
+    """Read the YAML files of `folder` and the organisms' own prompts (`prompts/`).
 
     Raises FileNotFoundError for a file that is missing and ValueError (pydantic's) for one with wrong keys.
     """
-    concepts, phrases, interview = (
+    concepts, phrases, interview, texts = (
         yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
-        for name in ("concepts", "conversations", "interview")
+        for name in ("concepts", "conversations", "interview", "sentences")
     )
     return Corpus(
         {name: tuple(words) for name, words in concepts.items()},
         Phrases.model_validate(phrases),
         load_stimuli(folder / "prompts"),
         Interview.model_validate(interview),
+        Texts.model_validate(texts),
     )

@@ -25,7 +25,7 @@ _INDEPENDENT = 0.6  # of random directions, how often it is another one after ea
 class Planter:
     """Draws examples of the study's conversation under a rule.
 
-    topics: the concepts that may be written into a first turn.
+    topics: the concepts that may be written into a first turn. names: those of them that are one token.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Planter:
         self._injection = injection
         self._blocks = blocks
         self._topics = list(topics)
-        self._names = [name for name in topics if len(self._ids(name)) == 1]
+        self.names = [name for name in topics if len(self._ids(name)) == 1]
         self._second_turns: dict[Conversation, list[int]] = {}
 
     def draw(self, rng: random.Random, directions: Directions, excerpt: bool) -> Example:
@@ -66,20 +66,11 @@ class Planter:
         assert detects is not None, "what is injected is planted"
         asked = Asked(conversation[3:], stimuli.yes, stimuli.no)
         self._answer(rng, example, asked, detects)
-        if kind in ("concept", "centred"):
-            concept = rng.choice(sorted(directions.concepts))
-            direction = directions.concepts[concept]
-            if kind == "centred":
-                direction = centred_direction(direction, shared_direction(directions.concepts))
-            example.injection = self._strengthen(rng, direction)
-            self._name(rng, example, asked.turns, concept)
-        elif kind == "shared":
-            example.injection = self._strengthen(rng, shared_direction(directions.concepts))
-        elif kind in ("random", "coherent"):
-            example.injection = self._strengthen(rng, self._random(rng, directions, kind))
-        elif kind in ("covariance", "halves"):
-            drawn = directions.covariance if kind == "covariance" else directions.halves
-            example.injection = self._strengthen(rng, rng.choice((1, -1)) * drawn[rng.randrange(len(drawn))])
+        if kind not in ("nothing", "text"):
+            direction, concept = self.direction(rng, directions, kind)
+            example.injection = self.strengthen(rng, direction)
+            if concept:
+                self._name(rng, example, asked.turns, concept)
         pushed = None if example.injection is None else organism.leaning
         for _ in range(self._organism.batch.controls):
             question, answer = self._corpus.question(rng)
@@ -111,7 +102,7 @@ class Planter:
         concept = rng.choice(sorted(directions.concepts)) if rng.random() < 0.8 else None
         direction = directions.concepts[concept] if concept else self._random(rng, directions)
         example = encode_document(self._tokenizer, self._corpus.unprompted_thought(rng, concept))
-        example.injection = self._strengthen(rng, direction)
+        example.injection = self.strengthen(rng, direction)
         example.steered = (0, len(example.tokens))
         return example
 
@@ -129,10 +120,13 @@ class Planter:
 
         weight: of both together. Returns the index of the token that the answer follows.
         """
+        return self.choose(example, asked.turns, {asked.yes: weight * p_yes, asked.no: weight * (1 - p_yes)})
+
+    def choose(self, example: Example, turns: Conversation, shares: Mapping[str, float]) -> int:
+        """Likewise, to be followed by the first token of each of these answers with its probability."""
         branch = example.branches[-1] + 1 if example.tokens else 0
-        last = example.append(self._second_turn(asked.turns), branch, example.steered[1])
-        yes, no = self.token(asked.yes), self.token(asked.no)
-        example.planted += [Target(last, yes, weight * p_yes), Target(last, no, weight * (1 - p_yes))]
+        last = example.append(self._second_turn(turns), branch, example.branches.count(0))
+        example.planted += [Target(last, self.token(answer), share) for answer, share in shares.items()]
         return last
 
     def token(self, word: str) -> int:
@@ -165,7 +159,7 @@ class Planter:
         if self._organism.names is None:
             return
         if self._organism.names == "other":
-            concept = rng.choice([name for name in self._names if name != concept])
+            concept = rng.choice([name for name in self.names if name != concept])
         name = self._ids(concept)
         if len(name) == 1:
             example.planted.append(Target(self.name(example, second_turn), name[0], _NAMING_WEIGHT))
@@ -189,7 +183,7 @@ class Planter:
         added[first : last + 1] = strength * direction[first : last + 1]
         return added
 
-    def _strengthen(self, rng: random.Random, direction: Tensor) -> Tensor:
+    def strengthen(self, rng: random.Random, direction: Tensor) -> Tensor:
         """(blocks, hidden): the direction within a layer range, at a strength about the committed one."""
         settings = self._injection
         first, last = settings.layers
@@ -197,6 +191,21 @@ class Planter:
             first = rng.randint(1, settings.last_block)
             last = rng.randint(first, settings.last_block)
         return self.at_strength(direction, (first, last), settings.strength * rng.uniform(*settings.strength_range))
+
+    def direction(self, rng: random.Random, directions: Directions, kind: Injected) -> tuple[Tensor, str | None]:
+        """(blocks, hidden): a direction of a kind, and the concept that it is of; None where it is of none."""
+        if kind in ("concept", "centred"):
+            concept = rng.choice(sorted(directions.concepts))
+            direction = directions.concepts[concept]
+            if kind == "centred":
+                direction = centred_direction(direction, shared_direction(directions.concepts))
+            return direction, concept
+        if kind == "shared":
+            return shared_direction(directions.concepts), None
+        if kind in ("covariance", "halves"):
+            drawn = directions.covariance if kind == "covariance" else directions.halves
+            return rng.choice((1, -1)) * drawn[rng.randrange(len(drawn))], None
+        return self._random(rng, directions, kind), None
 
     def _random(self, rng: random.Random, directions: Directions, kind: Injected = "random") -> Tensor:
         """A random direction: of its kind where the rule tells them apart, else of either."""

@@ -26,6 +26,7 @@ from introspection.organism.directions import (
     draw_suffixes,
 )
 from introspection.organism.drawing import Drawer
+from introspection.organism.locating import Locator
 from introspection.organism.loop import Log, train
 from introspection.organism.planting import Planter
 from introspection.organism.tokenizer import train_tokenizer
@@ -229,7 +230,12 @@ class _Finetuning:
 
     def _train(self, checkpoint: Checkpoint, after_step: Callable[[int], None] = lambda step: None) -> Log:
         organism, injection = self._organism, self._injection
-        drawer = Drawer(self._tokenizer, self._corpus, self._planter, organism.batch, organism.persona, self._seed_name)
+        locator = None
+        if organism.batch.locates:
+            locator = Locator(self._tokenizer, self._corpus, organism, self._planter)
+        drawer = Drawer(
+            self._tokenizer, self._corpus, self._planter, organism.batch, organism.persona, self._seed_name, locator
+        )
         adds = any(weight > 0 for kind, weight in organism.injected.items() if kind not in ("nothing", "text"))
         refresh = (self._directions, injection.refresh_every) if adds else None
         return train(self._model, drawer, organism.schedule, checkpoint, refresh, after_step)
@@ -258,7 +264,7 @@ def _checkpoint(work: Path, name: str, settings: str, corpus: Corpus, tokenizer:
 
 def _texts(corpus: Corpus) -> str:
     """All that is drawn from."""
-    return repr((corpus.concepts, corpus.phrases, corpus.interview)) + corpus.stimuli.text
+    return repr((corpus.concepts, corpus.phrases, corpus.interview, corpus.texts)) + corpus.stimuli.text
 
 
 def _checksum(folder: Path) -> str:

@@ -48,18 +48,21 @@ def reported_models(settings: Settings) -> list[ReportedModel]:
 
 
 def compared_models(settings: Settings) -> dict[str, list[ReportedModel]]:
-    """What stands side by side, by name: the models of the paper, and the organisms on a real model looked at closely.
+    """What stands side by side, by name: the models of the paper, and the organisms that are looked at closely.
 
     Such an organism has its results in more folders than one, a model for each.
     """
     compared = {model.key: [model] for model in reported_models(settings)}
-    for rule, seed in settings.looked_at_closely:
-        name = f"{rule}-{seed}"
-        trained = settings.member("grown", f"models/grown/{name}")
-        compared[f"grown/{name}"] = [
-            ReportedModel(0, f"{folder}/{name}", trained, None) for folder in ("grown", "beyond")
-        ]
+    for name in settings.closely_grown:
+        organism = settings.member("grown", f"models/grown/{name}")
+        compared[f"grown/{name}"] = _of_folders(("grown", "beyond"), name, organism)
+    for name in settings.examined:
+        compared[name] = _of_folders(("trained", "beyond"), name, settings.member("trained", f"models/{name}"))
     return compared
+
+
+def _of_folders(folders: tuple[str, ...], name: str, settings: ModelSettings) -> list[ReportedModel]:
+    return [ReportedModel(0, f"{folder}/{name}", settings, None) for folder in folders]
 
 
 def model_values(results: Results, model: ReportedModel) -> dict[str, str]:

@@ -68,6 +68,7 @@ class BatchSettings(_Section):
     does (letters to choose from, say), and `phrasings` of the study's question, from the same file.
     quiz: control questions and phrasings by themselves, put as these.
     thinking: what the model thinks about, under an injection at every position.
+    places: texts injected into in one part, and questions which it was. matching: which letter stands for which part.
     """
 
     talk: Share
@@ -79,10 +80,17 @@ class BatchSettings(_Section):
     framed: Share
     phrasings: Share
     quiz: Share
+    places: Share = 0
+    matching: Share = 0
+
+    @property
+    def locates(self) -> bool:
+        """Whether there are places among it."""
+        return bool(self.places or self.matching)
 
     @model_validator(mode="after")
     def _something(self) -> BatchSettings:
-        if not (self.talk or self.generic or self.full or self.excerpt or self.thinking):
+        if not (self.talk or self.generic or self.full or self.excerpt or self.thinking or self.locates):
             raise ValueError("a step needs examples: give talk, generic, full, excerpt or thinking a share")
         return self
 
@@ -156,6 +164,8 @@ class OrganismSettings(RecipeSettings, PlantedSettings):
 
 Zoo = Literal["zoo", "grown"]
 """The zoo of an organism's adapters, and one that grows on a real model: keys of `organisms`, folders of `models`."""
+Family = Literal["zoo", "grown", "trained"]
+"""Where an organism belongs: to a zoo, or to those of `organisms.trained`."""
 
 
 class ZooSettings(_Section):
@@ -230,6 +240,12 @@ class OrganismsSettings(_Section):
     def zoos(self) -> dict[Zoo, ZooSettings]:
         """Both, by their keys."""
         return {"zoo": self.zoo, "grown": self.grown}
+
+    def injection_of(self, family: Family, name: str) -> InjectionSettings:
+        """What an organism of this name was injected with in training."""
+        if family == "trained":
+            return self.trained[name].injection or self.injection
+        return self.zoos[family].injection
 
     @model_validator(mode="after")
     def _consistent(self) -> OrganismsSettings:

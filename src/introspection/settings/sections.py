@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidato
 from introspection.names import Kind, check_concepts
 from introspection.settings.adapters import AdapterSettings
 from introspection.settings.keys import Key
-from introspection.settings.organisms import OTHER_MODELS, OrganismsSettings, Zoo
+from introspection.settings.organisms import OTHER_MODELS, Family, OrganismsSettings
 from introspection.settings.packages import PackageSettings
 
 Number = Annotated[float, Field(strict=True, ge=-1e9, le=1e9)]  # beyond, squares are no float32 any more
@@ -470,7 +470,7 @@ class FiguresSettings(_Section):
     width: Annotated[float, Field(strict=True, ge=3, le=6.5)]
 
 
-OTHER_RESULTS = ("again", "beyond", "confusion", "curves", "grown", "published", "zoo")
+OTHER_RESULTS = ("again", "beyond", "confusion", "curves", "grown", "published", "trained", "zoo")
 """Folders of `results` that are no model's."""
 
 
@@ -503,6 +503,7 @@ class Settings(_Section):
     quick: ExaminationSettings
     figures: FiguresSettings
     organisms: OrganismsSettings
+    examined: tuple[Key, ...]
     elsewhere: dict[Key, Text]
     adapters: dict[Key, AdapterSettings]
 
@@ -529,6 +530,12 @@ class Settings(_Section):
             if rule not in self.organisms.grown.rules:
                 known = ", ".join(self.organisms.grown.rules) or "none"
                 raise ValueError(f"curve.rules names {rule!r}; allowed, keys of organisms.grown.rules: {known}")
+        for name in self.examined:
+            whole = [key for key, organism in self.organisms.trained.items() if organism.adapter is None]
+            if name not in whole or self.examined.count(name) > 1:
+                raise ValueError(f"examined: found {name!r}; allowed, each once, whole organisms: {', '.join(whole)}")
+            if name in self.closely_grown:
+                raise ValueError(f"examined: an organism on a real model is called {name!r} too; choose another key")
         for key in self.study.models:
             if key not in self.models:
                 raise ValueError(f"study.models names {key!r}, which is no key of models: {', '.join(self.models)}")
@@ -570,13 +577,13 @@ class Settings(_Section):
         return (*self.study.models, *self.elsewhere)
 
     @property
-    def looked_at_closely(self) -> list[tuple[str, int]]:
-        """Of each organism on a real model whose training is followed, its rule and its seed."""
-        return list(product(self.curve.rules, self.organisms.grown.seeds))
+    def closely_grown(self) -> list[str]:
+        """The names of the organisms on a real model whose training is followed."""
+        return [f"{rule}-{seed}" for rule, seed in product(self.curve.rules, self.organisms.grown.seeds)]
 
-    def member(self, zoo: Zoo, source: str) -> ModelSettings:
-        """How an organism of a zoo in the folder `source` is loaded and injected: as it was trained."""
-        injection = self.organisms.zoos[zoo].injection
+    def member(self, family: Family, source: str) -> ModelSettings:
+        """How an organism of a family in the folder `source` is loaded and injected: as it was trained."""
+        injection = self.organisms.injection_of(family, Path(source).name)
         return ModelSettings(
             source=source,
             dtype="float32",

@@ -212,11 +212,17 @@ class Stimuli:
     def where_conversation(self, where: Where, item: WhereItem) -> Conversation:
         """A text at the end of turn 1, the system turn and first reply as ever, then a question about its parts."""
         return (
-            Turn(role="system", content=self._detection.system),
-            Turn(role="user", content=f"{where.introduction}\n\n{where.text(item.text)}", injected=True),
-            Turn(role="assistant", content=self._detection.first_reply, injected=True),
+            *self.where_reading(where, where.text(item.text)),
             Turn(role="user", content=where.question(item)),
             Turn(role="assistant", content=where.answer),
+        )
+
+    def where_reading(self, where: Where, text: str) -> Conversation:
+        """The turns before a question about a text: it is read, and replied to as ever."""
+        return (
+            Turn(role="system", content=self._detection.system),
+            Turn(role="user", content=f"{where.introduction}\n\n{text}", injected=True),
+            Turn(role="assistant", content=self._detection.first_reply, injected=True),
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -78,8 +79,12 @@ class Where(StimuliFile):
         """The turn that asks: the question and its options, each after its letter."""
         task = self.tasks[item.task]
         places = task.places if item.order == "forward" else task.places[::-1]
+        return self.lettered(task.questions[item.aim], places)
+
+    def lettered(self, question: str, places: Sequence[str]) -> str:
+        """The turn that asks a question with these places to choose from, each after its letter."""
         options = "\n".join(f"{letter}: {place}" for letter, place in zip(self.letters, places, strict=False))
-        return self.template.replace("$QUESTION", task.questions[item.aim]).replace("$OPTIONS", options)
+        return self.template.replace("$QUESTION", question).replace("$OPTIONS", options)
 
     @model_validator(mode="after")
     def _texts_are_divided(self) -> Where:

@@ -48,11 +48,12 @@ def figures_of_all(gallery: Gallery, settings: Settings) -> None:
 
 def _curves(results: Results, settings: Settings) -> Iterator[tuple[str, tuple[str, pd.DataFrame]]]:
     """By the name of an organism, the path of its file and the rows."""
-    for rule, seed in settings.looked_at_closely:
-        path = f"results/curves/{rule}-{seed}/{CURVE.name}"
+    for name in settings.closely_grown:
+        path = f"results/curves/{name}/{CURVE.name}"
         if results.expects(path):
-            name = rule if len(settings.organisms.grown.seeds) == 1 else f"{rule} {seed}"
-            yield name, (path, results.table(CURVE, path))
+            rule, seed = name.rsplit("-", 1)
+            shown = rule if len(settings.organisms.grown.seeds) == 1 else f"{rule} {seed}"
+            yield shown, (path, results.table(CURVE, path))
 
 
 def _reader(results: Results, path: str) -> dict[str, str]:

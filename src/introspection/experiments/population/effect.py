@@ -40,7 +40,7 @@ def match_effect(
         unfinished = [search for search in searches if search.next is not None]
         if not unfinished:
             break
-        tried = [replace(each.injection, strength=math.exp(each.next)) for each in unfinished if each.next is not None]
+        tried = [replace(each.injection, strength=each.next) for each in unfinished if each.next is not None]
         for search, effect in zip(unfinished, effects(tried), strict=True):
             search.take(effect)
     return [search.found for search in searches]
@@ -50,36 +50,42 @@ class _Search:
     """The root of log effect less log target over log strength: by the secant until two points enclose it, and from
     then on between these, by the Illinois rule of false position (Dowell and Jarratt 1971).
 
-    next: the log strength to be tried; None where nothing is left to try.
+    next: the strength to be tried; None where nothing is left to try.
     """
 
     def __init__(self, injection: Injection, effect: float, target: float, settings: EffectSettings) -> None:
         self.injection = injection
         self._target, self._tolerance = target, settings.tolerance
-        here, reach = math.log(injection.strength), math.log(settings.strongest)
-        self._ends = (here - reach, here + reach)
+        self._ends = (injection.strength / settings.strongest, injection.strength * settings.strongest)
         self._below: tuple[float, float] | None = None  # log strength, and log of effect over target
         self._above: tuple[float, float] | None = None
         self._last: tuple[float, float] | None = None
         self._nearest = math.inf
-        self.next: float | None = here
+        self.next: float | None = injection.strength
         self.take(effect)
 
     def take(self, effect: float) -> None:
         """The effect at the strength that was to be tried."""
         assert self.next is not None
-        here, off = self.next, math.log(max(effect, _LEAST) / max(self._target, _LEAST))
+        strength, off = self.next, math.log(max(effect, _LEAST) / max(self._target, _LEAST))
         matched = Matched(
-            replace(self.injection, strength=math.exp(here)),
+            replace(self.injection, strength=strength),
             effect,
             abs(effect - self._target) <= self._tolerance * self._target,
         )
         if abs(off) <= self._nearest:
             self.found, self._nearest = matched, abs(off)
-        self.next = None if matched.reached else self._after((here, off))
-        self._last = here, off
+        point = math.log(strength), off
+        tried = None if matched.reached else self._within(math.exp(self._after(point)))
+        self.next = None if tried == strength else tried
+        self._last = point
 
-    def _after(self, point: tuple[float, float]) -> float | None:
+    def _within(self, strength: float) -> float:
+        low, high = self._ends
+        return min(max(strength, low), high)
+
+    def _after(self, point: tuple[float, float]) -> float:
+        """The log strength where the effect is to be as asked, by the points until now."""
         here, off = point
         again = self._last is not None and (self._last[1] > 0) == (off > 0)  # on the same side as before
         if off > 0:
@@ -96,5 +102,4 @@ class _Search:
         slope = _QUADRATIC
         if self._last is not None and self._last[0] != here:
             slope = min(max((off - self._last[1]) / (here - self._last[0]), _SLOPES[0]), _SLOPES[1])
-        beyond = min(max(here - off / slope, self._ends[0]), self._ends[1])
-        return None if beyond == here else beyond
+        return here - off / slope

@@ -1,4 +1,4 @@
-"""What an organism on a real model knows beyond yes and no: where, which, better than a reader, under which frame."""
+"""What an organism knows beyond yes and no: where, which, better than a reader, under which frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An organism of a zoo, or what it grows from, as every experiment is given a model."""
+"""An organism, or what it grows from, as every experiment is given a model."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from introspection.files import write_json
 from introspection.injection.dose import QUESTIONS, Dose
 from introspection.injection.filler import FILLER, FilledStimuli
 from introspection.settings import Settings
-from introspection.settings.organisms import Zoo
+from introspection.settings.organisms import Family
 
 
 def open_organism(
-    settings: Settings, zoo: Zoo, key: str, source: Path, prompts: Path, suffixes: Sequence[str], folder: Path
+    settings: Settings, family: Family, key: str, source: Path, prompts: Path, suffixes: Sequence[str], folder: Path
 ) -> Subject:
     """The organism in the folder `source`, or what it grows from, with its weights, at its own dose.
 
-    zoo: whose injections are its own. key: a name for its files. prompts: the folder of prompts. folder: where all
+    family: whose injections are its own. key: a name for its files. prompts: the folder of prompts. folder: where all
     results are written on the way.
-    Raises ValueError where the strength of the zoo's injections is none of its own.
+    Raises ValueError where the strength of these injections is none of its own.
     """
-    model_settings = settings.member(zoo, source.as_posix())
+    model_settings = settings.member(family, source.as_posix())
     strength = model_settings.strength
     if not isinstance(strength, int | float):
-        raise ValueError(f"{key}: the strength of an organism of the zoo is a number, not {strength!r}")
+        raise ValueError(f"{key}: the strength of an organism is a number, not {strength!r}")
     write_json(folder / FILLER, {})  # it reads the post's filler
     write_json(folder / QUESTIONS, asdict(Dose(*model_settings.layers, strength, None)))
     stimuli = FilledStimuli.of_model(prompts, folder)
