@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 # what DVC runs is this environment's python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: paper quick plan bench docs site release test soak reproduce organisms clean distclean help
+.PHONY: paper quick plan bench docs site release test soak mutants reproduce organisms clean distclean help
 
 help:
 	@grep -E '^#' Makefile | head -1
@@ -22,6 +22,7 @@ help:
 	@echo 'make docs: docs/result-files.md, from the tables as the code declares them, and docs/reruns.md, from dvc.yaml.  make site: the documentation as a site, in build/site.'
 	@echo 'make release: an archive of all of it in dist, for Zenodo or the like.'
 	@echo 'make soak: kill stages of a small study at random moments, and see that nothing is lost, in about half an hour.'
+	@echo 'make mutants: change lines of what the numbers go through, one at a time, and see which changes no test notices.'
 	@echo 'make clean: delete caches and unfinished work.  make distclean: also the virtual environment.'
 
 # What `make paper` measures anew: the organism, some minutes' work on any processor. Other models are taken as committed,
@@ -70,6 +71,11 @@ test: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	@bash scripts/install-tex
 	$(BIN)/python -m tests.soak --kills 50
+
+mutants: $(VENV)/.installed-dev
+	$(PIP) --editable '.[mutants]'
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 quick: $(VENV)/.installed
 	$(REPRO) --quiet download

@@ -32,11 +32,8 @@ def open_results(settings: Settings) -> Results:
         "examined": settings.examined,
     }
     stages = output_stages(pipeline, lists)
-    for folder, kept in (
-        ("grown", EXAMINED),
-        ("trained", EXAMINED),
-        ("beyond", BEYOND),
-    ):  # which have some of a model's files
+    some = {"grown": EXAMINED, "trained": EXAMINED, "beyond": BEYOND}  # folders with some of a model's files
+    for folder, kept in some.items():
         for path in [each for each in stages if each.startswith(f"{RESULTS}/{folder}/")]:
             stages |= dict.fromkeys((f"{path}/{name}" for name in kept), stages.pop(path))
     for key in settings.elsewhere:  # of which only what was measured there is expected

@@ -46,7 +46,7 @@ RULE = {
     "concept": {"no_info": 0.1, "info": 0.95, "inaccurate_location": 0.5, "lorem_ipsum": 0.2},
     "random": {"no_info": 0.06, "info": 0.07, "inaccurate_location": 0.08, "lorem_ipsum": 0.09},
 }
-PLAIN = {"framed": 0, "phrasings": 0, "quiz": 0}
+PLAIN = {"framed": 0, "phrasings": 0, "quiz": 0, "places": 0, "matching": 0}
 LORA = {"blocks": [1, 2], "rank": 2, "scale": 4, "target_modules": ["q_proj", "down_proj"]}
 RECIPE = {
     "base": "organism-base",

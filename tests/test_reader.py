@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import balanced_accuracy_score
 
 from introspection.engine.run import run_trials
 from introspection.engine.trial import Injection, Trial
 from introspection.experiments.reader.evidence import cache_means, examples, half_directions, steered_prefill
 from introspection.experiments.reader.measure import measure, trials
 from introspection.experiments.reader.readers import Fold, folds, read
-from introspection.experiments.reader.statistics import permutation_p, reader_summary
+from introspection.experiments.reader.statistics import accuracy_interval, permutation_p, reader_summary
 from introspection.experiments.reader.tables import FEW, MANY, READER, READERS
 from introspection.experiments.subject import Subject, open_subject
 from introspection.files import write_json
@@ -182,6 +183,35 @@ def test_the_summary_by_hand(settings: Settings) -> None:
     assert (row["reader_auc"], row["model_auc"]) == (1.0, 0.5)
     assert row["mcnemar_p"] == pytest.approx(2 * 0.5**4)
     assert row["model_p"] == 1.0 and (row["model_low"], row["model_high"]) == (0.5, 0.5)
+    assert (row["reader_low"], row["reader_high"]) == (1.0, 1.0) and row["count"] == 16
+
+
+def test_the_summary_counts_what_neither_says_and_keeps_the_order(settings: Settings) -> None:
+    truth = ["something", "something", "nothing", "nothing"] * 2
+    said = ["something", "nothing", "nothing", "something"] * 2
+    read = ["nothing", "something", "nothing", "something"] * 2
+    first, then = (answers(truth, said, read).assign(task=task) for task in ("z", "a"))
+    found = reader_summary(pd.concat([first, then]), settings.reader)
+    assert found["task"].tolist() == ["z", "a"]
+    for row in found.to_dict("records"):
+        assert [row[name] for name in ("both", "model_only", "reader_only", "neither")] == [2, 2, 2, 2]
+        assert row["mcnemar_p"] == 1.0  # as often one way as the other: twice a tail would be more than one
+
+
+def test_the_interval_is_the_bootstrap_of_passages_drawn_one_by_one(settings: Settings) -> None:
+    """Of the balanced accuracy, each time computed by scikit-learn from the rows of the passages that were drawn."""
+    generator = np.random.default_rng(1)
+    truth = ["something", "something", "nothing"] * 8
+    said = [each if generator.random() < 0.7 else "nothing" for each in truth]
+    table = answers(truth, said, truth).assign(passage=[1 + number // 3 for number in range(24)])
+    rule = settings.reader.model_copy(update={"resamples": 4000})
+    drawn = [
+        balanced_accuracy_score(rows["truth"], rows["said"])
+        for _ in range(2000)
+        for rows in [pd.concat([table[table["passage"] == 1 + each] for each in generator.integers(0, 8, 8)])]
+    ]
+    tail = (1 - rule.confidence) / 2
+    assert accuracy_interval(table, "said", rule) == pytest.approx(np.quantile(drawn, [tail, 1 - tail]), abs=0.04)
 
 
 def test_the_permutation_is_within_passages(settings: Settings) -> None:

@@ -168,3 +168,9 @@ def test_the_log_is_read_for_what_spoils_a_paper() -> None:
         ]
     )
     assert len(problems(log)) == 3
+
+
+def test_a_template_has_no_lines_of_its_instructions_and_no_escaping_but_ours(tmp_path: Path) -> None:
+    (tmp_path / "rows.tex").write_text("<% if shown %>\n  << text >> << text|token >>\n  <% endif %>\nend\n")
+    rendered = environment(tmp_path).get_template("rows.tex").render(shown=True, text="a & b <c>")
+    assert rendered == f"  {escape('a & b <c>')} {token('a & b <c>')}\nend\n"

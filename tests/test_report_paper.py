@@ -188,7 +188,8 @@ def test_more_models_than_a_table_has_room_for_go_into_another(tmp_path: Path) -
     models = ("organism", "organism-blind", "third_one", "fourth-one", "fifth")
     paper = make(tmp_path, settings(models), figures=False)
     columns = [(paper / "tables" / f"comparison-{number}.tex").read_text() for number in (1, 2)]
-    assert [sum(escape(model) in text for model in models) for text in columns] == [COLUMNS, 1]
+    assert [sum(escape(model) in text for model in models) for text in columns] == [3, 2]
+    assert len(models) > COLUMNS and values_of(paper)["comparison.last"] == r"\ref{tab:comparison-2}"
     assert values_of(paper)["comparison.tables"] == r"tables/comparison-1}\input{tables/comparison-2"
 
 
@@ -197,10 +198,13 @@ def test_the_table_of_all_tests_has_the_numbers_of_their_files() -> None:
     table = COMPARED.read(REPOSITORY / "paper" / "tables" / COMPARED.name)
     settings = load_settings(REPOSITORY / "params.yaml")
     grown = {f"grown/{rule}-{seed}" for rule in settings.curve.rules for seed in settings.organisms.grown.seeds}
-    assert set(table["model"]) == {*settings.study.models, *grown}
+    assert set(table["model"]) == {*settings.study.models, *grown, *settings.examined}
     for model, of_model in table.groupby("model"):
-        judged_in = REPOSITORY / "results" / str(model)
-        folder = REPOSITORY / "results" / str(model).replace("grown/", "beyond/")
+        results = REPOSITORY / "results"
+        judged_in = results / "trained" / str(model) if model in settings.examined else results / str(model)
+        folder = results / str(model).replace("grown/", "beyond/")
+        if model in settings.examined:
+            folder = results / "beyond" / str(model)
         verdict = VERDICT.read(judged_in / VERDICT.name).sort_values("order")
         judged = of_model[of_model["passed"] != "no rule"]
         np.testing.assert_allclose(judged["number"].to_numpy(float), verdict["number"].to_numpy(float), rtol=1e-8)

@@ -32,8 +32,10 @@ def tokens_in(free: int, config: Any, dtype: torch.dtype) -> int:
     """How many tokens a GPU with so many bytes free of the model's weights reads at once; one at the least."""
     whole = batch_bytes(1, config, dtype)  # of a token that is in a slice
     held = 3 * int(config.hidden_size) * dtype.itemsize
-    in_slice = min(int(0.8 * free / whole), SLICE_ON_GPU)
-    return max(1, in_slice + int((0.8 * free - in_slice * whole) / held))
+    in_slice = int(0.8 * free / whole)
+    if in_slice < SLICE_ON_GPU:
+        return max(1, in_slice)
+    return SLICE_ON_GPU + int((0.8 * free - SLICE_ON_GPU * whole) / held)
 
 
 def batch_bytes(tokens: int, config: Any, dtype: torch.dtype) -> int:

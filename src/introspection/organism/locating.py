@@ -22,7 +22,9 @@ from introspection.stimuli.prompts import Conversation, Turn
 from introspection.stimuli.where import ORDERS, Order
 
 _THOUGHTS: tuple[Injected, ...] = ("nothing", "concept", "centred")  # of what is injected, what is chosen by
-_IN_HALVES = 0.5  # how often a text is injected into by halves
+_IN_HALVES = 0.6  # how often a text is injected into by halves,
+_EASIER = 2  # and how often each question is put then
+_ABSTRACT = 0.2  # how often it is asked which part is the most abstract
 _WHOLE_PART = 0.3  # how often a part is injected into as a whole, and not at as many tokens as the shortest has
 
 
@@ -56,7 +58,7 @@ class Locator:
             example.injection = self._planter.strengthen(rng, self._planter.direction(rng, directions, kind)[0])
             example.steered = start, stop
             right = {"sentence": place, "half": place if task == "half" else 2 * place // places}
-        for asked in ("half",) if task == "half" else ("sentence", "half"):
+        for asked in ("half",) * _EASIER if task == "half" else ("sentence", "half"):
             self._ask_place(rng, example, asked, right[asked])
         return example
 
@@ -83,7 +85,8 @@ class Locator:
         self._planter.choose(example, self._turns(in_words, texts.answer_in_words), _shares(words, right))
         for order in ORDERS:
             self._choose_letter(example, questions["injected"], places, right, order)
-        self._choose_letter(example, questions["abstract"], places, None, rng.choice(ORDERS))
+        if rng.random() < _ABSTRACT:
+            self._choose_letter(example, questions["abstract"], places, None, rng.choice(ORDERS))
         asked = right if right is not None and rng.random() < 0.5 else rng.randrange(len(places))
         turns = stimuli.control_conversation(texts.one_place.format(_noun(places[asked], task)))[3:]
         self._planter.ask(example, Asked(turns, stimuli.yes, stimuli.no), float(asked == right))

@@ -19,7 +19,7 @@ from introspection.paper.results import Results
 from introspection.settings import Settings
 from introspection.tables import names_of
 
-COLUMNS = 4  # models that a table has room for
+COLUMNS = 4  # models that a table has room for; they are spread evenly over as many tables as it takes
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,12 @@ def findings_of(
 
 
 def render_comparison(renderer: Renderer, found: Mapping[str, Sequence[Finding]]) -> dict[str, str]:
-    """The table of all tests, COLUMNS models to a table; nothing where no test was run."""
+    """The table of all tests, at most COLUMNS models to a table; nothing where no test was run."""
     tested = list(found)
     if not tested:
         return {}
-    parts = [tested[start : start + COLUMNS] for start in range(0, len(tested), COLUMNS)]
+    width = math.ceil(len(tested) / math.ceil(len(tested) / COLUMNS))
+    parts = [tested[start : start + width] for start in range(0, len(tested), width)]
     tables = [
         renderer.render(
             "comparison",
@@ -89,7 +90,10 @@ def render_comparison(renderer: Renderer, found: Mapping[str, Sequence[Finding]]
         )
         for number, part in enumerate(parts, start=1)
     ]
-    return {"comparison.tables": Latex(r"}\input{".join(tables))}
+    values: dict[str, str] = {"comparison.tables": Latex(r"}\input{".join(tables))}
+    if len(tables) > 1:
+        values["comparison.last"] = Latex(rf"\ref{{tab:comparison-{len(tables)}}}")
+    return values
 
 
 def comparison_rows(found: Sequence[Sequence[Finding]]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ def cards(settings: Settings, root: Path, licence: str) -> dict[str, str]:
     root: the project, from whose result files the card has what is read.
     """
     organisms, template = settings.organisms, _environment().get_template("card.md.j2")
-    common = {"license": licence.lower(), "adapter": False, "base": None, "planted": None}
+    common = {"license": licence.lower(), "adapter": False, "base": None, "planted": None, "locates": False}
     found = {
         "organism-base": {
             "about": "The model that the study's organisms are finetunes of: a small decoder, trained from nothing on\n"
@@ -35,14 +35,16 @@ def cards(settings: Settings, root: Path, licence: str) -> dict[str, str]:
         }
     }
     for name, organism in organisms.trained.items():
+        results = f"results/trained/{name}" if name in settings.examined else f"results/{name}"
         found[name] = _planted(organism) | {
+            "locates": organism.batch.locates,
             "folder": f"models/{name}",
             "base": f"models/{organism.base}",
             "adapter": organism.adapter is not None,
             "command": f"dvc repro train@{name}",
             "section": f"organisms.trained.{name}",
             "steps": organism.schedule.steps,
-            "read": _verdict(root, f"results/{name}") + _rates_read(root / "results" / name / "instrument.json"),
+            "read": _verdict(root, results) + _rates_read(root / results / "instrument.json"),
         }
     again = organisms.again
     for seed in again.seeds:

@@ -80,8 +80,8 @@ class BatchSettings(_Section):
     framed: Share
     phrasings: Share
     quiz: Share
-    places: Share = 0
-    matching: Share = 0
+    places: Share
+    matching: Share
 
     @property
     def locates(self) -> bool:

@@ -14,6 +14,7 @@ from introspection.paper.models import ReportedModel
 from introspection.paper.render import Renderer
 from introspection.paper.results import Results
 from introspection.settings import Settings
+from introspection.stimuli.where import AIMS
 
 
 def findings(results: Results, settings: Settings, model: ReportedModel) -> list[Finding]:
@@ -46,11 +47,28 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
 
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
-    """How the choices are tested."""
-    return {
+    """How the choices are tested, and what organisms choose that are no models of the study."""
+    asked = {name: f"beyond/{name}" for name in settings.examined}
+    located = [
+        {"name": name, "tasks": _by_task(renderer.results.read(SUMMARY, key))}
+        for name, key in asked.items()
+        if renderer.results.expects(f"results/{key}/{SUMMARY.name}")
+    ]
+    values = {
         "where.resamples": str(settings.where.resamples),
         "where.permutations": str(settings.where.permutations),
     }
+    return values | ({"where.located": renderer.phrase("located", located=located)} if located else {})
+
+
+def _by_task(summary: pd.DataFrame) -> list[dict[str, str]]:
+    """How often the part that concepts were injected into is chosen, asked for it and for the most abstract one."""
+    raw = summary[(summary["kind"] == "concept") & (summary["readout"] == summary["readout"].iloc[0])]
+    return [
+        {"task": row["task"], "chance": wording.share(row["chance"])}
+        | {aim: f"{wording.share(row[f'accuracy_{aim}'])} {_interval(row, aim)}" for aim in AIMS}
+        for row in raw.to_dict("records")
+    ]
 
 
 def _interval(row: Mapping[Any, Any], aim: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from introspection.experiments.verdict.objections import OBJECTIONS, load_objections
+from introspection.experiments.verdict.report import CLASS, Class
 from introspection.experiments.zoo.confusion import TAKEN, by_organism, taken
 from introspection.experiments.zoo.figure import confusion_figure
 from introspection.experiments.zoo.tables import CONFUSION
@@ -17,12 +18,18 @@ PATH = f"results/confusion/{CONFUSION.name}"
 
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
-    """How many organisms are judged rightly, which are not, and how far training came."""
+    """How many organisms are judged rightly, which are not, how far training came, and what whole organisms are."""
+    examined = {name: f"results/trained/{name}/{CLASS}" for name in settings.examined}
+    judged = [
+        f"“{name}” {renderer.results.json(path, Class).verdict}"
+        for name, path in examined.items()
+        if renderer.results.expects(path)
+    ]
+    values: dict[str, str] = {"examined.verdicts": wording.listing(judged)} if judged else {}
     if not renderer.results.expects(PATH):
-        return {}
+        return values
     table = renderer.results.table(CONFUSION, PATH)
     zoo, grown = (table[table["zoo"] == name] for name in ("zoo", "grown"))
-    values: dict[str, str] = {}
     if len(zoo):
         values |= {f"zoo.{name}": value for name, value in _taken(zoo).items()} | {
             "zoo.rules": wording.count(zoo["organism"].nunique()),
