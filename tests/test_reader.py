@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,20 @@ def test_the_permutation_is_within_passages(settings: Settings) -> None:
     rule = settings.reader.model_copy(update={"permutations": 40_000})
     found = permutation_p(answers(truth, truth, truth), "read", rule)
     assert found == pytest.approx(1 / 64, abs=4 * np.sqrt(1 / 64 / 40_000))
+
+
+def test_the_permutation_is_of_the_balanced_accuracy(settings: Settings) -> None:
+    """Every order of what is right within each of two passages, its accuracy computed by scikit-learn."""
+    truth, said = ["s", "s", "s", "n", "s", "s", "n", "n"], ["s", "n", "s", "n", "s", "s", "s", "n"]
+    found = balanced_accuracy_score(truth, said)
+    as_well = [
+        balanced_accuracy_score([*one, *other], said) >= found - 1e-9
+        for one in permutations(truth[:4])
+        for other in permutations(truth[4:])
+    ]
+    rule = settings.reader.model_copy(update={"permutations": 40_000})
+    table = answers(said, said, truth).iloc[[0, 4, 1, 5, 2, 6, 3, 7]]  # a passage's rows need not stand together
+    assert permutation_p(table, "read", rule) == pytest.approx(np.mean(as_well), abs=0.01)
 
 
 def test_dimensions_that_hold_rounding_alone_change_nothing() -> None:

@@ -236,10 +236,10 @@ HALVES_ONLY = {"half_1": 2.0, "half_2": 0.5, "mean_sign": -1.0}
 
 def test_the_intervals_are_those_of_each_concept_and_prompt() -> None:
     resampled = {f"bootstrap_{number}": float(number**2) for number in range(1, 12)}
-    asked = pd.concat([asked_of(HALVES_ONLY | resampled), asked_of(HALVES_ONLY, "no_info")], ignore_index=True)
+    asked = pd.concat([asked_of(HALVES_ONLY, "no_info"), asked_of(HALVES_ONLY | resampled)], ignore_index=True)
     detection = pd.concat([asked_of({"study": 1.0}), asked_of({"study": 0.25}, "no_info")]).drop(columns="kind")
     table = suffix_intervals(asked, detection, 0.9, "mean_sign")
-    info, no_info = INTERVALS.check(table).to_dict("records")
+    no_info, info = INTERVALS.check(table).to_dict("records")
     low, high = np.percentile(list(resampled.values()), [5, 95])
     assert (info["shift_low"], info["shift_high"], info["resamples"]) == (pytest.approx(low), pytest.approx(high), 11)
     assert (info["shift"], info["shift_half_1"], info["shift_half_2"]) == (1.0, 2.0, 0.5)
