@@ -121,3 +121,9 @@ def test_what_the_readme_says_was_found_is_what_the_results_say() -> None:
     assert "wording" in verdict["failed"]
     choices = end.loc[["where", "which"]]
     assert (choices["low"] <= choices["wanted"]).all()
+    where = pd.read_csv(ROOT / "results" / "beyond" / "organism-locating" / "where_summary.csv")
+    half = where[(where["kind"] == "concept") & (where["task"] == "half") & (where["readout"] == "raw")].iloc[0]
+    assert f"the right half of a text in {half['accuracy_injected']:.0%} of trials" in found
+    assert half["accuracy_injected_low"] > half["chance"] > 0.49 and half["difference_p"] < 0.05
+    reading = json.loads((ROOT / "results" / "trained" / "organism-reading" / "verdict.json").read_text())
+    assert reading["verdict"] == "reads the text" and "is found to read the text" in found

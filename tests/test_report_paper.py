@@ -190,7 +190,7 @@ def test_more_models_than_a_table_has_room_for_go_into_another(tmp_path: Path) -
     columns = [(paper / "tables" / f"comparison-{number}.tex").read_text() for number in (1, 2)]
     assert [sum(escape(model) in text for model in models) for text in columns] == [3, 2]
     assert len(models) > COLUMNS and values_of(paper)["comparison.last"] == r"\ref{tab:comparison-2}"
-    assert values_of(paper)["comparison.tables"] == r"tables/comparison-1}\input{tables/comparison-2"
+    assert values_of(paper)["comparison.tables"] == r"\input{tables/comparison-1}\input{tables/comparison-2}"
 
 
 def test_the_table_of_all_tests_has_the_numbers_of_their_files() -> None:

@@ -90,7 +90,7 @@ def render_comparison(renderer: Renderer, found: Mapping[str, Sequence[Finding]]
         )
         for number, part in enumerate(parts, start=1)
     ]
-    values: dict[str, str] = {"comparison.tables": Latex(r"}\input{".join(tables))}
+    values: dict[str, str] = {"comparison.tables": Latex("".join(rf"\input{{{table}}}" for table in tables))}
     if len(tables) > 1:
         values["comparison.last"] = Latex(rf"\ref{{tab:comparison-{len(tables)}}}")
     return values

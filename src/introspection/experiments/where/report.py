@@ -50,7 +50,11 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     """How the choices are tested, and what organisms choose that are no models of the study."""
     asked = {name: f"beyond/{name}" for name in settings.examined}
     located = [
-        {"name": name, "tasks": _by_task(renderer.results.read(SUMMARY, key))}
+        {
+            "name": name,
+            "trained": settings.organisms.trained[name].batch.locates,
+            "tasks": _by_task(renderer.results.read(SUMMARY, key)),
+        }
         for name, key in asked.items()
         if renderer.results.expects(f"results/{key}/{SUMMARY.name}")
     ]
