@@ -122,12 +122,12 @@ def model_of(settings: Settings, key: str) -> ModelSettings:
 def organism_folder(settings: Settings, family: Family, name: str) -> Path:
     """Where an organism lies. Raises SettingsError for a name that its family does not have."""
     organisms, models = settings.organisms, Path("models")
-    names, folder = list(organisms.trained), models
-    if family != "trained":
-        zoo, folder = organisms.zoos[family], models / family
-        names = [f"{rule}-{seed}" for rule in zoo.rules for seed in zoo.seeds]
-    if name not in names:
-        raise SettingsError(f"{PARAMS}: organisms.{family} has no {name!r}; it has {', '.join(names) or 'none'}")
+    if family == "trained":
+        known, called, folder = list(organisms.trained), name, models
+    else:  # a rule and a seed
+        known, called, folder = list(organisms.zoos[family].rules), name.rpartition("-")[0], models / family
+    if called not in known:
+        raise SettingsError(f"{PARAMS}: organisms.{family} has no {called!r}; it has {', '.join(known) or 'none'}")
     return folder / name
 
 

@@ -296,6 +296,21 @@ def test_a_summary_counts_and_leaves_out_what_was_not_reached() -> None:
     assert np.isnan(found.loc["halves", ["shift", "auc", "p_value"]].to_numpy(float)).all()
     assert np.isnan(found["auc_low"]["shared"]) and not np.isnan(found["p_value"]["shared"])
     assert np.isnan(found["auc"]["concept"])
+    assert found["auc_low"]["random"] == found["auc_high"]["random"] == 1  # two are enough for an interval
+    assert {"kind", *found.columns} == {column.name for column in SUMMARY.columns}
+
+
+def test_a_summary_has_the_order_of_its_table() -> None:
+    table = made_up({"random": [0, 1], "concept": [2, 3]})
+    parts = [table.assign(prompt=prompt, matching=matching) for prompt in "za" for matching in ("norm", "effect")]
+    found = summary(pd.concat(parts), FEW)
+    assert list(zip(found["prompt"], found["matching"], strict=True))[::2] == [
+        ("z", "norm"),
+        ("z", "effect"),
+        ("a", "norm"),
+        ("a", "effect"),
+    ]
+    assert found["kind"].tolist() == ["random", "concept"] * 4
 
 
 def test_a_summary_is_the_same_each_time_and_each_kind_alone() -> None:

@@ -19,6 +19,7 @@ from introspection.experiments.subject import open_subject
 from introspection.experiments.which.measure import measure, orders, trials
 from introspection.experiments.which.statistics import (
     against_null,
+    choices_of,
     held_out_counts,
     held_out_layers,
     information,
@@ -91,6 +92,28 @@ def test_a_layer_is_not_chosen_on_the_order_that_it_is_read_in() -> None:
     expected = 5 * np.eye(4, dtype=int)
     expected[:, 0] += 1
     assert held_out_counts(cells).tolist() == expected.tolist()
+
+
+def test_what_is_chosen_is_looked_up_in_the_order_it_was_shown_in() -> None:
+    """Rows in any order; each order has its own meaning of a number, each layer its own number."""
+    options, generator = ["cat", "bread", NOTHING], np.random.default_rng(3)
+    shown = {order: generator.permutation(options).tolist() for order in (1, 2, 3, 4)}
+    said = generator.integers(3, size=(4, 3, 5))  # by order, what is injected and layer
+    rows = [
+        {"order": order, "injected": injected, "layer": layer, "number": said[order - 1, place, layer]}
+        for order in shown
+        for place, injected in enumerate(options)
+        for layer in range(5)
+    ]
+    meanings = pd.DataFrame(
+        [{"order": order, "number": n, "option": each} for order, all_ in shown.items() for n, each in enumerate(all_)]
+    )
+    expected = [
+        [[options.index(shown[order][said[order - 1, place, layer]]) for layer in range(5)] for place in range(3)]
+        for order in shown
+    ]
+    lens = pd.DataFrame(rows).sample(frac=1, random_state=0)
+    np.testing.assert_array_equal(choices_of(lens, meanings, options), expected)
 
 
 def test_every_option_has_every_number_equally_often() -> None:
