@@ -37,7 +37,7 @@ def cards(settings: Settings, root: Path, licence: str) -> dict[str, str]:
     for name, organism in organisms.trained.items():
         results = f"results/trained/{name}" if name in settings.examined else f"results/{name}"
         found[name] = _planted(organism) | {
-            "locates": organism.batch.locates,
+            "locates": organism.batch.places > 0,
             "folder": f"models/{name}",
             "base": f"models/{organism.base}",
             "adapter": organism.adapter is not None,

@@ -22,8 +22,6 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
     path = model.path(SUMMARY.name)
     if not results.expects(path):
         return []
-    summary = results.read(SUMMARY, model.key)
-    raw = summary["readout"].iloc[0]
     return [
         Finding(
             test="Does it know where?",
@@ -34,7 +32,7 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
             numbers=(_number(row, "injected", "asked for it"), _number(row, "abstract", "most abstract")),
             source=path,
         )
-        for row in summary[(summary["kind"] == "concept") & (summary["readout"] == raw)].to_dict("records")
+        for row in _of_concepts(results, model.key)
     ]
 
 
@@ -48,15 +46,14 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
 
 def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     """How the choices are tested, and what organisms choose that are no models of the study."""
-    asked = {name: f"beyond/{name}" for name in settings.examined}
     located = [
         {
             "name": name,
-            "trained": settings.organisms.trained[name].batch.locates,
-            "tasks": _by_task(renderer.results.read(SUMMARY, key)),
+            "trained": settings.organisms.trained[name].batch.places > 0,
+            "tasks": [_told(row) for row in _of_concepts(renderer.results, f"beyond/{name}")],
         }
-        for name, key in asked.items()
-        if renderer.results.expects(f"results/{key}/{SUMMARY.name}")
+        for name in settings.examined
+        if renderer.results.expects(f"results/beyond/{name}/{SUMMARY.name}")
     ]
     values = {
         "where.resamples": str(settings.where.resamples),
@@ -65,14 +62,17 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     return values | ({"where.located": renderer.phrase("located", located=located)} if located else {})
 
 
-def _by_task(summary: pd.DataFrame) -> list[dict[str, str]]:
-    """How often the part that concepts were injected into is chosen, asked for it and for the most abstract one."""
+def _of_concepts(results: Results, key: str) -> list[dict[Any, Any]]:
+    """The rows of a summary about concepts, a task each: the choices as they are, which come first."""
+    summary = results.read(SUMMARY, key)
     raw = summary[(summary["kind"] == "concept") & (summary["readout"] == summary["readout"].iloc[0])]
-    return [
-        {"task": row["task"], "chance": wording.share(row["chance"])}
-        | {aim: f"{wording.share(row[f'accuracy_{aim}'])} {_interval(row, aim)}" for aim in AIMS}
-        for row in raw.to_dict("records")
-    ]
+    return list(raw.to_dict("records"))
+
+
+def _told(row: Mapping[Any, Any]) -> dict[str, str]:
+    """How often the part injected into is chosen in a task, asked for it and for the most abstract one."""
+    chosen: dict[str, str] = {aim: f"{wording.share(row[f'accuracy_{aim}'])} {_interval(row, aim)}" for aim in AIMS}
+    return {"task": row["task"], "chance": wording.share(row["chance"]), **chosen}
 
 
 def _interval(row: Mapping[Any, Any], aim: str) -> str:
