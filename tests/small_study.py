@@ -44,6 +44,7 @@ def measure_little(project: Path) -> Path:
         values["sweep"] |= {"concepts": ["cat"], "choose_concept": "cat", "earliest_start": 0.0}
         values["dose"] |= {"concepts": ["cat"], "random_directions": 1, "fractions": [0, 0.1]}
         values["places"] |= {"concepts": ["cat"], "windows": 1, "fractions": [0.1, 0.2], "pairs": 1, "controls": 2}
+        values["places"]["common"] = [0.1]
         values["framing"] |= {"pairs": 1, "controls": 2}
         values["data"] |= {"suffixes": SUFFIXES}
         for population in (values["population"], values["zoo"]["population"]):

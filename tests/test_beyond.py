@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from introspection.experiments.dose.tables import NORMS
 from introspection.experiments.framing.tables import FRAMING
+from introspection.experiments.places.tables import PLACES
 from introspection.experiments.population.concepts import load_population
 from introspection.experiments.population.vectors import VECTORS, load_directions
 from introspection.experiments.reader.tables import READER
@@ -34,6 +36,7 @@ def asked(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
         "study": {"concepts": ("cat", "bread"), "random_directions": 1},
         "population": {"suffixes": 2},
         "where": {"directions": 0, "resamples": 20, "permutations": 20},
+        "places": {"windows": 2, "pairs": 1, "controls": 2},
         "which": {"resamples": 20, "permutations": 20},
         "reader": {"passages": 4, "suffixes": 4, "resamples": 20, "permutations": 20},
         "organisms": {"grown": grown},
@@ -56,10 +59,22 @@ def asked(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_every_experiment_writes_its_files_and_its_summaries(asked: Path) -> None:
     folder = asked / "build" / "state"
-    for table in (FRAMING, NAMING_SUMMARY, READER_SUMMARY, WHERE_SUMMARY, WHICH_SUMMARY):
+    for table in (FRAMING, NAMING_SUMMARY, PLACES, READER_SUMMARY, WHERE_SUMMARY, WHICH_SUMMARY):
         assert len(table.read(folder / table.name, ""))
         assert table.name in BEYOND
     assert set(READER.read(folder / READER.name, "")["passage"]) == {1, 2, 3, 4}
+
+
+def test_doses_are_fractions_of_its_own_norms_in_its_own_blocks_and_in_others(asked: Path) -> None:
+    folder, given = asked / "build" / "state", load_settings(ROOT / "params.yaml").places
+    norms, places = (table.read(folder / table.name, "") for table in (NORMS, PLACES))
+    assert set(places["fraction"]) == {*given.common}
+    assert set(places["vector"]) == {*given.concepts, "random_1"}
+    assert places.groupby(["first_layer", "last_layer"]).size().eq(len(given.common) * 3).all()
+    assert {*zip(*(places.loc[places["own"], f"{end}_layer"] for end in ("first", "last")), strict=True)} == {(1, 2)}
+    for row in places.to_dict("records"):  # layer 0 is the embedding, so block k is layer k + 1
+        within = norms["layer"].between(row["first_layer"] + 1, row["last_layer"] + 1)
+        assert row["strength"] == pytest.approx(row["fraction"] * norms.loc[within, "mean_norm"].mean(), rel=1e-3)
 
 
 def test_it_is_asked_at_its_own_dose(asked: Path) -> None:

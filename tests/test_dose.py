@@ -16,7 +16,8 @@ from introspection.engine.trial import Directions, Injection
 from introspection.engine.work import Work, count_work
 from introspection.experiments.controls.measure import ask_controls
 from introspection.experiments.dose import measure as dose_measure
-from introspection.experiments.dose.measure import asked, distinct_pairs, names_concept, residual_norms
+from introspection.experiments.dose.measure import asked, distinct_pairs, names_concept
+from introspection.experiments.dose.norms import residual_norms
 from introspection.experiments.dose.rule import calibration, largest_borne, mean_norm
 from introspection.experiments.dose.tables import DOSE, NORMS
 from introspection.experiments.subject import PlannedSubject

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from introspection.experiments.dose.tables import NORMS
 from introspection.experiments.places.measure import measure, trials, windows
+from introspection.experiments.places.report import OTHERS, OWN, place_means
 from introspection.experiments.subject import open_subject
 from introspection.files import write_json
 from introspection.injection.dose import QUESTIONS, Dose
 from introspection.injection.vectors import load_vector, random_vectors, save_vector
 from introspection.model.language_model import LanguageModel
-from introspection.settings import ModelSettings, load_settings
+from introspection.settings import ModelSettings, PlacesSettings, load_settings
 from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT
 from tests.reference import two_phase_logits
@@ -114,3 +115,36 @@ def test_a_row_is_the_two_phase_procedure_and_arithmetic(
         for group, sign in (("control_yes", 1), ("control_no", -1))
     ]
     assert row["accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_what_carries_is_told_by_windows_that_share_no_block_with_the_own() -> None:
+    rows = [
+        {"vector": vector, "first_layer": first, "last_layer": last, "own": (first, last) == (3, 5),
+         "fraction": fraction, "residual": factor * sign * (10 * first + fraction)}
+        for vector, sign in (("cat", 1.0), ("bread", 3.0), ("random_1", -1.0))
+        for first, last in ((3, 5), (1, 2), (3, 4), (5, 6), (7, 8))
+        for fraction, factor in ((0.1, 1.0), (0.1 * (1 + 1e-9), 1.0), (0.2, 1.0), (0.5, 99.0))
+    ]  # fmt: skip
+    means = place_means(pd.DataFrame(rows), (0.1, 0.2))
+    assert means["concept"].to_dict() == pytest.approx(
+        {(OWN, 0.1): 2 * 30.1, (OWN, 0.2): 2 * 30.2, (OTHERS, 0.1): 2 * 40.1, (OTHERS, 0.2): 2 * 40.2}
+    )
+    assert means["random"].to_dict() == pytest.approx(
+        {(OWN, 0.1): -30.1, (OWN, 0.2): -30.2, (OTHERS, 0.1): -40.1, (OTHERS, 0.2): -40.2}
+    )
+
+
+def test_where_every_window_shares_a_block_with_the_own_there_are_no_others() -> None:
+    rows = [
+        {"vector": "cat", "first_layer": f, "last_layer": 3, "own": f == 1, "fraction": 0.1, "residual": 1.0 * f}
+        for f in (1, 2)
+    ]
+    means = place_means(pd.DataFrame(rows), (0.1,))
+    assert means["concept"].to_dict() == {(OWN, 0.1): 1.0}
+    assert list(means) == ["concept"]
+
+
+def test_common_doses_are_some_that_are_given() -> None:
+    places = load_settings(ROOT / "params.yaml").places.model_dump()
+    with pytest.raises(ValueError, match=r"common: found 0.7; allowed, those of fractions: 0.02"):
+        PlacesSettings.model_validate(places | {"common": (0.7,)})

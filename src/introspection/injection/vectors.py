@@ -10,6 +10,7 @@ import numpy as np
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from introspection.engine.run import run_trials
@@ -24,6 +25,8 @@ from introspection.stimuli.prompts import Conversation, Stimuli
 
 Float = NDArray[np.float32]
 Double = NDArray[np.float64]
+
+_LINEAR_ALGEBRA = ThreadpoolController()  # of numpy and scipy, whose threads stand in the way of torch's: one is faster
 
 
 def concept_vectors(
@@ -149,10 +152,11 @@ def principal_component(differences: Double) -> Double:
     gives it without a randomised solver.
     """
     pairs, hidden = differences.shape
-    if pairs < hidden:
-        direction = differences.T @ _last_eigenvector(differences @ differences.T)
-    else:
-        direction = _last_eigenvector(differences.T @ differences)
+    with _LINEAR_ALGEBRA.limit(limits=1, user_api="blas"):
+        if pairs < hidden:
+            direction = differences.T @ _last_eigenvector(differences @ differences.T)
+        else:
+            direction = _last_eigenvector(differences.T @ differences)
     return np.asarray(direction / np.linalg.norm(direction))
 
 

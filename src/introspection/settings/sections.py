@@ -385,16 +385,26 @@ class PlacesSettings(_Section):
     """Strengths and windows of blocks in which concepts are injected, and how much of the battery is asked there.
 
     windows: how many, of equal length, over all blocks. fractions: of the residual stream's mean norm over a window.
-    parts_of_strength: in the model's own layers also at these parts of its strength. pairs: of wordings. controls: of
-    control questions of each right answer.
+    common: those of them that organisms are given too, and by which models are compared. parts_of_strength: in the
+    model's own layers also at these parts of its strength. pairs: of wordings. controls: of control questions of each
+    right answer.
     """
 
     concepts: tuple[Text, ...] = Field(min_length=1)
     windows: Count
     fractions: tuple[Positive, ...] = Field(min_length=2)
+    common: tuple[Positive, ...] = Field(min_length=1)
     parts_of_strength: tuple[Positive, ...]
     pairs: Count
     controls: Annotated[int, Field(strict=True, ge=2)]
+
+    @model_validator(mode="after")
+    def _common_are_given(self) -> PlacesSettings:
+        for fraction in self.common:
+            if fraction not in self.fractions:
+                known = ", ".join(map(str, self.fractions))
+                raise ValueError(f"common: found {fraction}; allowed, those of fractions: {known}")
+        return self
 
     _concepts = field_validator("concepts")(_distinct)
 

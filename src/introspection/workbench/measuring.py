@@ -11,7 +11,8 @@ from torch import Tensor
 
 from introspection.engine.trial import Injection
 from introspection.experiments.content.measure import token_text
-from introspection.experiments.dose.measure import asked, residual_norms
+from introspection.experiments.dose.measure import asked
+from introspection.experiments.dose.norms import residual_norms
 from introspection.experiments.dose.rule import mean_norm
 from introspection.experiments.dose.tables import NORMS
 from introspection.experiments.lens.measure import yes_variants

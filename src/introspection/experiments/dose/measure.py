@@ -9,8 +9,8 @@ from itertools import pairwise
 import pandas as pd
 
 from introspection import names
-from introspection.engine.run import run_trials
 from introspection.engine.trial import Injection, Trial
+from introspection.experiments.dose.norms import residual_norms
 from introspection.experiments.dose.rule import mean_norm
 from introspection.experiments.dose.tables import DOSE, NORMS
 from introspection.experiments.samples.measure import Intervention, generate_replies
@@ -20,7 +20,6 @@ from introspection.injection.cells import cells_of
 from introspection.injection.divergence import divergences, steered_trials
 from introspection.injection.dose import of_norm
 from introspection.injection.vectors import text_trials
-from introspection.model.language_model import LanguageModel
 from introspection.settings import DoseSettings
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import ControlQuestion, Conversation, Stimuli
@@ -111,13 +110,6 @@ def arms(dose: DoseSettings, layers: tuple[int, int], norm: float) -> list[Arm]:
         for vector in vectors
         for fraction in dose.fractions
     ]
-
-
-def residual_norms(model: LanguageModel, passages: Sequence[str], tokens_per_batch: int | None = None) -> pd.DataFrame:
-    """The table of norms at the last token of each passage: layer, mean_norm, norm_std."""
-    states = run_trials(model, text_trials(model.tokenizer, passages), {}, tokens_per_batch=tokens_per_batch)
-    norms = states.double().norm(dim=-1)  # (passages, layers)
-    return pd.DataFrame({"layer": range(norms.shape[1]), "mean_norm": norms.mean(dim=0), "norm_std": norms.std(dim=0)})
 
 
 def asked(stimuli: Stimuli, count: int | None) -> list[ControlQuestion]:

@@ -13,7 +13,14 @@ EXAMINED = (
 )
 """What stays of an organism's examination; the rest is soon made again."""
 
-BEYOND = ("framing.csv", "naming_summary.csv", "reader_summary.csv", "where_summary.csv", "which_summary.csv")
+BEYOND = (
+    "framing.csv",
+    "naming_summary.csv",
+    "places.csv",
+    "reader_summary.csv",
+    "where_summary.csv",
+    "which_summary.csv",
+)
 """What stays of what it is asked beyond yes and no."""
 
 CONFUSION = Table(
