@@ -7,23 +7,15 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pandas as pd
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from transformers import AutoTokenizer
 
-from introspection.companion import charts, pages, site
-from introspection.companion.files import Place, ResultFile
-from introspection.companion.passages import passages
-from introspection.companion.rows import embedded, packed
+from introspection.companion import charts, site
 from introspection.experiments.battery.tables import FIT
 from introspection.experiments.declared import measured
 from introspection.experiments.detection.tables import DETECTION
@@ -33,10 +25,9 @@ from introspection.files import ResultError
 from introspection.paper.results import Results
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Turn
-from introspection.tables import Column, Table, nats
+from tests.parsed_html import BREAKING, parsed, unpacked
 from tests.synthetic_results import settings, stages_of, write_project
 
-BREAKING = "</script><img src=x onerror=\"document.title='broken'\">\u2028 \n'<!--"
 STUDY = settings()
 MODELS = STUDY.study.models
 LIMIT = 5_000_000  # bytes
@@ -70,58 +61,6 @@ def companion(results: Results) -> Path:
     output = results.root / "companion"
     site.write_companion(results, MODELS, output)
     return output
-
-
-@dataclass
-class Parsed(HTMLParser):
-    """What a reader of HTML finds in a page."""
-
-    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
-    scripts: list[str] = field(default_factory=list)
-    text: str = ""
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.cdata_elem == "script":
-            self.scripts[-1] += data
-        else:
-            self.text += data
-
-
-def parsed(text: str) -> Parsed:
-    found = Parsed()
-    found.feed(text)
-    found.close()
-    return found
-
-
-NAMED = Table(
-    "named.csv",
-    "Names.",
-    ("name",),
-    (Column("name", "text", "what it is called"), nats("shift", "how far"), Column("reply", "text", "what it says")),
-)
-
-
-def page_of(names: list[str], text: str) -> pages.Page:
-    """A page with these names wherever a page has names, and this text wherever it has text."""
-    rows = pd.DataFrame({"name": names, "shift": [0.5] * len(names), "reply": [text] * len(names)})
-    place = Place("model", "page")
-    file = ResultFile(text, place, NAMED, text, "0" * 64, 1)
-    page = pages.Page(place)
-    page.tables = [pages.ShownTable(file, NAMED, embedded(NAMED, rows), {"names": names}, "reply")]
-    page.values = [pages.ShownValues(file, [(text, text)])]
-    page.passages = passages(
-        pd.DataFrame({"prompt": names, "steered": [True] * len(names), "token": [text] * len(names)})
-    )
-    return page
 
 
 def test_every_table_that_a_stage_writes_stands_on_a_page(results: Results, companion: Path) -> None:
@@ -179,44 +118,6 @@ def test_an_undeclared_table_is_named(tmp_path: Path) -> None:
     path = f"results/{MODELS[0]}/unheard_of.csv"
     with pytest.raises(ResultError, match=r"no table 'unheard_of\.csv' is declared"):
         site.write_companion(Results(tmp_path, {path: "stage"}), MODELS, tmp_path / "companion")
-
-
-@given(st.lists(st.text(), min_size=2, max_size=4, unique=True), st.text(min_size=1))
-@example(["<b>", "</td>"], BREAKING)
-def test_whatever_text_there_is_stays_text(names: list[str], text: str) -> None:
-    page, plain = page_of(names, text), page_of([f"n{place}" for place in range(len(names))], "text")
-    specs = site.Specs()
-    jinja = site.environment(specs)
-    found = parsed(site.render_page(jinja, page, [page]))
-    assert [tag for tag, _ in found.tags] == [tag for tag, _ in parsed(site.render_page(jinja, plain, [plain])).tags]
-    embeds = [json.loads(script) for script in found.scripts if script.strip()]
-    assert json.dumps({"names": names}, separators=(",", ":")) in specs.script()
-    assert names in [column.get("cells") for embed in embeds if isinstance(embed, list) for column in embed]
-    assert site.visible(text) in found.text and text in found.text
-
-
-@given(st.lists(st.one_of(st.none(), st.text(), st.floats(allow_nan=False, allow_infinity=False), st.integers())))
-def test_packing_keeps_every_cell(cells: list[Any]) -> None:
-    assert unpacked(packed(cells)) == cells
-
-
-@given(st.lists(st.sampled_from("abc"), max_size=60), st.booleans())
-def test_packing_is_never_longer_than_the_cells(cells: list[str], sort: bool) -> None:
-    cells = sorted(cells) if sort else cells
-    assert len(json.dumps(packed(cells))) <= len(json.dumps({"cells": cells}))
-
-
-def unpacked(column: dict[str, Any]) -> list[Any]:
-    """The cells of a column as assets/tables.js takes them, told anew here."""
-    if "cells" in column:
-        return column["cells"]
-    if "letters" in column:
-        alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-        return [column["levels"][alphabet.index(letter)] for letter in column["letters"]]
-    if "codes" in column:
-        return [column["levels"][code] for code in column["codes"]]
-    pairs = zip(column["runs"][::2], column["runs"][1::2], strict=True)
-    return [column["levels"][code] for code, count in pairs for _ in range(count)]
 
 
 def test_what_an_injection_does_in_nats_is_drawn_first() -> None:

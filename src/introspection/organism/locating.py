@@ -46,12 +46,10 @@ class Locator:
         kind = self._kind(rng)
         task = "half" if rng.random() < _IN_HALVES else "sentence"
         places = len(self._where.tasks[task].places)
-        each = len(sentences) // places
-        parts = [" ".join(sentences[start : start + each]) for start in range(0, len(sentences), each)]
         place = rng.randrange(places)
         right: dict[str, int | None] = {"sentence": None, "half": None}
         if kind != "nothing":
-            spans = passage_spans(self._tokenizer, conversation, parts)
+            spans = passage_spans(self._tokenizer, conversation, self._where.divided(sentences, task))
             start, stop = spans[place]
             if rng.random() >= _WHOLE_PART:
                 stop = start + min(stop - start for start, stop in spans)

@@ -45,7 +45,7 @@ class Planter:
         self._injection = injection
         self._blocks = blocks
         self._topics = list(topics)
-        self.names = [name for name in topics if len(self._ids(name)) == 1]
+        self._names = [name for name in topics if len(self._ids(name)) == 1]
         self._second_turns: dict[Conversation, list[int]] = {}
 
     def draw(self, rng: random.Random, directions: Directions, excerpt: bool) -> Example:
@@ -159,7 +159,7 @@ class Planter:
         if self._organism.names is None:
             return
         if self._organism.names == "other":
-            concept = rng.choice([name for name in self.names if name != concept])
+            concept = rng.choice([name for name in self._names if name != concept])
         name = self._ids(concept)
         if len(name) == 1:
             example.planted.append(Target(self.name(example, second_turn), name[0], _NAMING_WEIGHT))

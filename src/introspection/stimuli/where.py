@@ -66,8 +66,11 @@ class Where(StimuliFile):
 
     def passages(self, number: int, task: str) -> list[str]:
         """The parts of a text that a task divides it into."""
-        sentences, places = self.texts[number], len(self.tasks[task].places)
-        each = len(sentences) // places
+        return self.divided(self.texts[number], task)
+
+    def divided(self, sentences: Sequence[str], task: str) -> list[str]:
+        """The parts of any text that a task divides it into, with as many sentences each."""
+        each = len(sentences) // len(self.tasks[task].places)
         return [" ".join(sentences[start : start + each]) for start in range(0, len(sentences), each)]
 
     def answers(self, item: WhereItem) -> list[str]:
