@@ -226,7 +226,7 @@ def _write_model(
             ],
         )
     _write_framing(folder, layers, [study.study.concepts[0], names.random_name(1)])
-    _write_places(folder, layers, [study.study.concepts[0], names.random_name(1)])
+    _write_places(folder, study, layers, [study.study.concepts[0], names.random_name(1)])
     _write_battery(folder, study, stimuli, model, vectors)
     _write_suffixes(folder, study, stimuli, model, number)
     write_csv(
@@ -412,8 +412,8 @@ def _write_framing(folder: Path, layers: tuple[int, int], vectors: Collection[st
     )
 
 
-def _write_places(folder: Path, layers: tuple[int, int], vectors: Collection[str]) -> None:
-    """The model's own blocks and one other window, at three doses."""
+def _write_places(folder: Path, study: Settings, layers: tuple[int, int], vectors: Collection[str]) -> None:
+    """The model's own blocks and one other window, at the doses that all models have in common, and at one more."""
     write_csv(
         folder / "places.csv",
         [
@@ -432,7 +432,7 @@ def _write_places(folder: Path, layers: tuple[int, int], vectors: Collection[str
             }
             for vector in vectors
             for first, last in (layers, (1, 1))
-            for fraction in (0.25, 0.5, 0.75)
+            for fraction in (*study.places.common, 0.75)
         ],
     )
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from introspection.experiments.dose.tables import NORMS
 from introspection.experiments.places.measure import measure, trials, windows
-from introspection.experiments.places.report import OTHERS, OWN, place_means
+from introspection.experiments.places.report import AFTER, BEFORE, OWN, place_means
 from introspection.experiments.subject import open_subject
 from introspection.files import write_json
 from introspection.injection.dose import QUESTIONS, Dose
@@ -126,12 +126,13 @@ def test_what_carries_is_told_by_windows_that_share_no_block_with_the_own() -> N
         for fraction, factor in ((0.1, 1.0), (0.1 * (1 + 1e-9), 1.0), (0.2, 1.0), (0.5, 99.0))
     ]  # fmt: skip
     means = place_means(pd.DataFrame(rows), (0.1, 0.2))
-    assert means["concept"].to_dict() == pytest.approx(
-        {(OWN, 0.1): 2 * 30.1, (OWN, 0.2): 2 * 30.2, (OTHERS, 0.1): 2 * 40.1, (OTHERS, 0.2): 2 * 40.2}
-    )
-    assert means["random"].to_dict() == pytest.approx(
-        {(OWN, 0.1): -30.1, (OWN, 0.2): -30.2, (OTHERS, 0.1): -40.1, (OTHERS, 0.2): -40.2}
-    )
+    expected = {
+        (blocks, fraction): 10 * first + fraction
+        for blocks, first in ((OWN, 3), (BEFORE, 1), (AFTER, 7))
+        for fraction in (0.1, 0.2)
+    }
+    assert means["random"].to_dict() == pytest.approx({place: -value for place, value in expected.items()})
+    assert means["concept"].to_dict() == pytest.approx({place: 2 * value for place, value in expected.items()})
 
 
 def test_where_every_window_shares_a_block_with_the_own_there_are_no_others() -> None:

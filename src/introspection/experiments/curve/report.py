@@ -10,6 +10,8 @@ import pandas as pd
 from introspection import names
 from introspection.experiments.curve.figure import LABELS, curve_figure
 from introspection.experiments.curve.tables import CURVE
+from introspection.experiments.places.report import OWN, over_doses, own_doses, place_means, told
+from introspection.experiments.places.tables import PLACES
 from introspection.experiments.reader.report import best_at_detection
 from introspection.experiments.reader.tables import SUMMARY as READERS
 from introspection.paper import wording
@@ -27,7 +29,12 @@ def values_of_all(renderer: Renderer, settings: Settings) -> dict[str, str]:
     if not curves:
         return {}
     shown = [
-        {"name": name, **_ends(table), "reader": _reader(renderer.results, path)}
+        {
+            "name": name,
+            **_ends(table),
+            "reader": _reader(renderer.results, path),
+            "carried": _carried(renderer.results, settings, path),
+        }
         for name, (path, table) in curves.items()
     ]
     return {
@@ -63,6 +70,29 @@ def _reader(results: Results, path: str) -> dict[str, str]:
         return {}
     best = best_at_detection(results.read(READERS, key))
     return {} if best is None else {who: wording.share(float(best[f"{who}_accuracy"])) for who in ("model", "reader")}
+
+
+def _carried(results: Results, settings: Settings, path: str) -> dict[str, object]:
+    """The rest of the shift at other doses and in other blocks, of it and of the model that it has grown from."""
+    injection, base = settings.organisms.grown.injection, settings.organisms.grown.recipe.base
+    keys = {"it": f"beyond/{PurePosixPath(path).parent.name}", "base": base}
+    if not results.expects(*(f"results/{key}/{PLACES.name}" for key in keys.values())):
+        return {}
+    found: dict[str, object] = {
+        "grown_from": base,
+        "concepts": wording.count(len(settings.places.concepts)),
+        "doses": wording.listing([wording.number(fraction) for fraction in settings.places.common]),
+        "own": wording.layers(*injection.layers),
+        "trained": wording.plain_percent(injection.other_layers),
+        "last": injection.last_block,
+    }
+    for name, key in keys.items():
+        means = place_means(results.read(PLACES, key), settings.places.common)
+        places = over_doses(means).drop(index=OWN)
+        found[name] = told(own_doses(means)) | {
+            "places": {str(place): told(places.loc[[place]]) for place in places.index}
+        }
+    return found
 
 
 def _ends(table: pd.DataFrame) -> dict[str, object]:

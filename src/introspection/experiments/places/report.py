@@ -15,53 +15,73 @@ from introspection.paper.models import ReportedModel
 from introspection.paper.results import Results
 from introspection.settings import Settings
 
-OWN, OTHERS = "in its own blocks", "in others"
+OWN, BEFORE, AFTER = "in its own blocks", "before them", "after them"
 _KINDS = ("concept", "random")
 
 
 def findings(results: Results, settings: Settings, model: ReportedModel) -> list[Finding]:
-    """The rest of the shift in the model's own blocks and in others, at the doses that every model is given."""
+    """The rest of the shift by dose in the model's own blocks, and by place over the doses that all are given."""
     path = model.path(PLACES.name)
     if not results.expects(path):
         return []
-    fractions = settings.places.common
-    means = place_means(results.read(PLACES, model.key), fractions)
-    doses = wording.listing([wording.number(fraction) for fraction in fractions])
-    return [
-        Finding(
-            test="Does it carry to other blocks and doses?",
-            measured=f"rest of the shift, nats, at {doses} of the norm {OWN}; and {OTHERS}",
-            rule="",
-            number=_told(means["concept"]),
-            interval=f"(a random direction: {_told(means['random'])})" if "random" in means else "",
-            numbers=tuple(
-                Number(f"{blocks}, {fraction:g} of the norm, {kind}", float(value), chance=0.0)
-                for kind in means
-                for (blocks, fraction), value in zip(means.index, means[kind], strict=True)
-            ),
-            source=path,
-        )
+    means = place_means(results.read(PLACES, model.key), settings.places.common)
+    doses, places = own_doses(means), over_doses(means).drop(index=OWN)
+    fractions = wording.listing([wording.number(float(fraction)) for fraction in doses.index])
+    found = [
+        _finding(path, "Does it carry to other doses?", f"at {fractions} of the norm {OWN}", doses, "of the norm, ")
     ]
+    if len(places):
+        where = " or ".join(map(str, places.index)).replace(OWN, "them")
+        found.append(_finding(path, "Does it carry to other blocks?", f"mean over doses {where}", places, ""))
+    return found
 
 
 def place_means(table: pd.DataFrame, fractions: Sequence[float]) -> pd.DataFrame:
-    """By blocks (`OWN`, `OTHERS`) and fraction of the norm: mean residuals in nats, a column a kind of vector.
+    """By `blocks` (`OWN`, `BEFORE`, `AFTER`) and `fraction` of the norm: mean residuals in nats of each kind of vector.
 
-    Others are windows that have no block in common with the model's own, each of which counts as much; where there are
-    none, they are missing.
+    Before and after the model's own are windows that have no block in common with it, each of which counts as much;
+    where there are none, they are missing.
     """
     own = table[table["own"]]
     first, last = own["first_layer"].iloc[0], own["last_layer"].iloc[0]
-    apart = table[(table["last_layer"] < first) | (table["first_layer"] > last)]
+    parts = {OWN: own, BEFORE: table[table["last_layer"] < first], AFTER: table[table["first_layer"] > last]}
     kinds = [kind for kind in _KINDS if kind in set(own["vector"].map(names.kind_of))]
     found = {}
-    for blocks, part in {OWN: own, OTHERS: apart}.items():
+    for blocks, part in parts.items():
         for fraction in fractions if len(part) else ():
             rows = part[np.isclose(part["fraction"], fraction, rtol=1e-6)]
             found[blocks, fraction] = rows.groupby(rows["vector"].map(names.kind_of))["residual"].mean().reindex(kinds)
-    return pd.DataFrame(found).T
+    return pd.DataFrame(found).T.rename_axis(["blocks", "fraction"])
 
 
-def _told(means: pd.Series) -> str:
-    """Those in the own blocks, and after a semicolon the others."""
-    return "; ".join(", ".join(map(wording.nats, part)) for _, part in means.groupby(level=0, sort=False))
+def own_doses(means: pd.DataFrame) -> pd.DataFrame:
+    """By fraction of the norm, what `place_means` has of the model's own blocks."""
+    return pd.DataFrame(means.xs(OWN, level="blocks"))
+
+
+def over_doses(means: pd.DataFrame) -> pd.DataFrame:
+    """By blocks, the mean over all doses of `place_means`."""
+    return means.groupby(level="blocks", sort=False).mean()
+
+
+def told(means: pd.DataFrame) -> dict[str, str]:
+    """By kind of vector, its means in words, in their order."""
+    return {str(kind): ", ".join(map(wording.nats, means[kind])) for kind in means}
+
+
+def _finding(path: str, test: str, where: str, means: pd.DataFrame, unit: str) -> Finding:
+    """A line: the concepts' means, and those of a random direction beside them."""
+    words = told(means)
+    return Finding(
+        test=test,
+        measured=f"rest of the shift, nats: {where}",
+        rule="",
+        number=words["concept"],
+        interval=f"(a random direction: {words['random']})" if "random" in words else "",
+        numbers=tuple(
+            Number(f"{place} {unit}{kind}" if unit else f"{place}, {kind}", float(value), chance=0.0)
+            for kind in means
+            for place, value in zip(means.index, means[kind], strict=True)
+        ),
+        source=path,
+    )
