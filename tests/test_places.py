@@ -135,14 +135,14 @@ def test_what_carries_is_told_by_windows_that_share_no_block_with_the_own() -> N
     assert means["concept"].to_dict() == pytest.approx({place: 2 * value for place, value in expected.items()})
 
 
-def test_where_every_window_shares_a_block_with_the_own_there_are_no_others() -> None:
+def test_where_every_window_shares_a_block_with_the_own_the_others_are_missing() -> None:
     rows = [
         {"vector": "cat", "first_layer": f, "last_layer": 3, "own": f == 1, "fraction": 0.1, "residual": 1.0 * f}
         for f in (1, 2)
     ]
     means = place_means(pd.DataFrame(rows), (0.1,))
-    assert means["concept"].to_dict() == {(OWN, 0.1): 1.0}
-    assert list(means) == ["concept"]
+    assert list(means) == ["concept"] and list(means.index) == [(OWN, 0.1), (BEFORE, 0.1), (AFTER, 0.1)]
+    assert means["concept"].tolist() == pytest.approx([1.0, np.nan, np.nan], nan_ok=True)
 
 
 def test_common_doses_are_some_that_are_given() -> None:

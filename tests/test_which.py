@@ -27,9 +27,10 @@ from introspection.experiments.which.statistics import (
     naming_summary,
     null,
     one_hot,
+    which_tables,
 )
 from introspection.experiments.which.summary import summarise
-from introspection.experiments.which.tables import CONFUSION, HELD_OUT, LAST, LENS, NAMING, ORDERS, SUMMARY, WHICH
+from introspection.experiments.which.tables import CONFUSION, HELD_OUT, KEYS, LAST, LENS, NAMING, ORDERS, SUMMARY, WHICH
 from introspection.files import write_json
 from introspection.injection.dose import QUESTIONS, Dose
 from introspection.injection.repengs import ControlVector
@@ -81,6 +82,8 @@ def test_the_formula_of_miller_and_madow() -> None:
     assert miller_madow(counts) == pytest.approx((4 - 2 - 3 + 1) / 20 / np.log(2))
     dense = np.ones((4, 4), int)
     assert miller_madow(dense) == pytest.approx(9 / 32 / np.log(2))
+    seldom = np.array([[1, 0, 0], [0, 2, 0], [0, 0, 0]])  # what never occurs is no row and no column; once is enough
+    assert miller_madow(seldom) == pytest.approx((2 - 2 - 2 + 1) / 6 / np.log(2))
 
 
 def test_a_layer_is_not_chosen_on_the_order_that_it_is_read_in() -> None:
@@ -114,6 +117,80 @@ def test_what_is_chosen_is_looked_up_in_the_order_it_was_shown_in() -> None:
     ]
     lens = pd.DataFrame(rows).sample(frac=1, random_state=0)
     np.testing.assert_array_equal(choices_of(lens, meanings, options), expected)
+
+
+def test_the_tables_are_told_anew_row_by_row(settings: Settings) -> None:
+    """Two arms, three orders, two layers, choices at random: what a reader would count by hand."""
+    rule = settings.which.model_copy(update={"concepts": ("cat", "bread"), "permutations": 40, "resamples": 200})
+    options = ["cat", "bread", NOTHING]
+    draw = np.random.default_rng(3)
+    arms = [dict(zip(KEYS, (f"z{n}" if n else "b" for n in range(len(KEYS))), strict=True))]
+    arms.append(dict.fromkeys(KEYS, "a"))  # after the other, as it comes
+    orders_of, lens, which = [], [], []
+    for order in (1, 2, 3):
+        shown = draw.permutation(options)
+        orders_of += [{"order": order, "number": number, "option": word} for number, word in enumerate(shown)]
+    shown_at = pd.DataFrame(orders_of)
+    for arm in arms:
+        for order in (1, 2, 3):
+            for injected in options:
+                which.append({**arm, "mass": draw.random()})
+                for layer in (0, 1):
+                    lens.append(
+                        {**arm, "order": order, "injected": injected, "layer": layer, "number": draw.integers(3)}
+                    )
+    rows, masses = pd.DataFrame(lens), pd.DataFrame(which)
+    layers, summary, confusion = which_tables(masses, rows, shown_at, rule)
+    assert layers.index.tolist() == list(range(4)) and len(summary) == 4 and len(confusion) == 36
+    told = rows.merge(shown_at, on=["order", "number"])
+    for arm in arms:
+        own, mine, counted, of_layers = (
+            table.loc[(table[list(KEYS)] == pd.Series(arm)).all(axis=1)] for table in (told, summary, confusion, layers)
+        )
+
+        def counts(part: pd.DataFrame) -> np.ndarray:
+            return (
+                pd.crosstab(part["injected"], part["option"])
+                .reindex(index=options, columns=options)
+                .fillna(0)
+                .to_numpy()
+            )
+
+        assert of_layers["layer"].tolist() == [0, 1]
+        for layer, row in of_layers.set_index("layer").iterrows():
+            at_layer = own[own["layer"] == layer]
+            assert row["accuracy"] == pytest.approx((at_layer["injected"] == at_layer["option"]).mean())
+            assert row["bits"] == pytest.approx(information(counts(at_layer)))
+        chosen = {
+            order: int(
+                np.argmax(
+                    [information(counts(own[(own["layer"] == at) & (own["order"] != order)])).round(9) for at in (0, 1)]
+                )
+            )
+            for order in (1, 2, 3)
+        }
+        read = {LAST: own[own["layer"] == 1], HELD_OUT: own[own["layer"] == own["order"].map(chosen)]}
+        assert mine["reading"].tolist() == [LAST, HELD_OUT]
+        for reading, row in mine.set_index("reading").iterrows():
+            part = read[str(reading)]
+            by_order = (part["injected"] == part["option"]).groupby(part["order"]).mean()
+            used = part.groupby("order")["layer"].first()
+            assert (row["layer_low"], row["layer_high"]) == (used.min(), used.max())
+            assert row["choices"] == len(part) == 9
+            assert row["accuracy"] == pytest.approx(by_order.mean())
+            assert by_order.min() <= row["accuracy_low"] <= row["accuracy"] <= row["accuracy_high"] <= by_order.max()
+            assert row["bits"] == pytest.approx(information(counts(part)))
+            assert row["bits_miller_madow"] == pytest.approx(row["bits"] - miller_madow(counts(part)))
+            assert row["bits_corrected"] == pytest.approx(row["bits"] - row["bits_null"])
+            assert row["mass"] == pytest.approx(
+                masses.loc[(masses[list(KEYS)] == pd.Series(arm)).all(axis=1), "mass"].mean()
+            )
+            listed = counted[counted["reading"] == reading]
+            assert listed["count"].tolist() == counts(part).astype(int).flatten().tolist()
+            assert listed["injected"].tolist() == [each for each in options for _ in options]
+            assert listed["chosen"].tolist() == options * 3
+    again = which_tables(masses, rows, shown_at, rule)
+    assert all(one.equals(other) for one, other in zip((layers, summary, confusion), again, strict=True))
 
 
 def test_every_option_has_every_number_equally_often() -> None:
