@@ -120,7 +120,7 @@ def test_a_row_is_the_two_phase_procedure_and_arithmetic(
 def test_what_carries_is_told_by_windows_that_share_no_block_with_the_own() -> None:
     rows = [
         {"vector": vector, "first_layer": first, "last_layer": last, "own": (first, last) == (3, 5),
-         "fraction": fraction, "residual": factor * sign * (10 * first + fraction)}
+         "fraction": fraction, "shift": factor * sign * (10 * first + fraction), "residual": 7.0}
         for vector, sign in (("cat", 1.0), ("bread", 3.0), ("random_1", -1.0))
         for first, last in ((3, 5), (1, 2), (3, 4), (5, 6), (7, 8))
         for fraction, factor in ((0.1, 1.0), (0.1 * (1 + 1e-9), 1.0), (0.2, 1.0), (0.5, 99.0))
@@ -132,12 +132,13 @@ def test_what_carries_is_told_by_windows_that_share_no_block_with_the_own() -> N
         for fraction in (0.1, 0.2)
     }
     assert means["random"].to_dict() == pytest.approx({place: -value for place, value in expected.items()})
+    assert place_means(pd.DataFrame(rows), (0.1, 0.2), "residual").eq(7.0).all(axis=None)
     assert means["concept"].to_dict() == pytest.approx({place: 2 * value for place, value in expected.items()})
 
 
 def test_where_every_window_shares_a_block_with_the_own_the_others_are_missing() -> None:
     rows = [
-        {"vector": "cat", "first_layer": f, "last_layer": 3, "own": f == 1, "fraction": 0.1, "residual": 1.0 * f}
+        {"vector": "cat", "first_layer": f, "last_layer": 3, "own": f == 1, "fraction": 0.1, "shift": 1.0 * f}
         for f in (1, 2)
     ]
     means = place_means(pd.DataFrame(rows), (0.1,))

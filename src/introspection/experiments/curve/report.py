@@ -73,7 +73,7 @@ def _reader(results: Results, path: str) -> dict[str, str]:
 
 
 def _carried(results: Results, settings: Settings, path: str) -> dict[str, object]:
-    """The rest of the shift at other doses and in other blocks, of it and of the model that it has grown from."""
+    """The shift at other doses and in other blocks, of it and of the model that it has grown from."""
     injection, base = settings.organisms.grown.injection, settings.organisms.grown.recipe.base
     keys = {"it": f"beyond/{PurePosixPath(path).parent.name}", "base": base}
     if not results.expects(*(f"results/{key}/{PLACES.name}" for key in keys.values())):
@@ -86,13 +86,16 @@ def _carried(results: Results, settings: Settings, path: str) -> dict[str, objec
         "trained": wording.plain_percent(injection.other_layers),
         "last": injection.last_block,
     }
+    common = settings.places.common
     for name, key in keys.items():
-        means = place_means(results.read(PLACES, key), settings.places.common)
-        places = over_doses(means).drop(index=OWN)
-        found[name] = told(own_doses(means)) | {
-            "places": {str(place): told(places.loc[[place]]) for place in places.index}
+        means = place_means(results.read(PLACES, key), common)
+        places = over_doses(means).drop(index=OWN).dropna()
+        found[name] = {
+            "own": told(own_doses(means)),
+            "places": {str(place): told(places.loc[[place]]) for place in places.index},
         }
-    return found
+    rest = place_means(results.read(PLACES, keys["it"]), common, "residual")["concept"].dropna()
+    return found | {"least": wording.nats(rest.min()), "most": wording.nats(rest.max())}
 
 
 def _ends(table: pd.DataFrame) -> dict[str, object]:
