@@ -188,14 +188,14 @@ def test_the_summary_by_hand(settings: Settings) -> None:
 
 
 def test_the_summary_counts_what_neither_says_and_keeps_the_order(settings: Settings) -> None:
-    truth = ["something", "something", "nothing", "nothing"] * 2
-    said = ["something", "nothing", "nothing", "something"] * 2
-    read = ["nothing", "something", "nothing", "something"] * 2
+    truth = [*(["something", "something", "nothing", "nothing"] * 2), "nothing"]
+    said = [*(["something", "nothing", "nothing", "something"] * 2), "nothing"]
+    read = [*(["nothing", "something", "nothing", "something"] * 2), "something"]
     first, then = (answers(truth, said, read).assign(task=task) for task in ("z", "a"))
     found = reader_summary(pd.concat([first, then]), settings.reader)
     assert found["task"].tolist() == ["z", "a"]
     for row in found.to_dict("records"):
-        assert [row[name] for name in ("both", "model_only", "reader_only", "neither")] == [2, 2, 2, 2]
+        assert [row[name] for name in ("both", "model_only", "reader_only", "neither")] == [2, 2, 2, 3]
         assert row["mcnemar_p"] == 1.0  # as often one way as the other: twice a tail would be more than one
 
 

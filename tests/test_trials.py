@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -323,6 +325,24 @@ def test_numbers_that_are_not_finite_stop_the_run(qwen2: LanguageModel, stimuli:
     broken = {"random_1": {k: np.full(32, 1e38, np.float32) for k in range(1, 5)}}
     with pytest.raises(NotFiniteError, match=r"layer \d+ .*random_1"):
         run_trials(qwen2, [row], broken)
+
+
+def test_what_is_not_finite_is_told_by_all_that_is_injected(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    once, twice = (Injection(name, 1e38, 1, 3) for name in ("random_1", "random_2"))
+    row = replace(trial(qwen2, stimuli.detection["info"], once), injections=(once, twice))
+    broken = {each: {k: np.full(32, 1e38, np.float32) for k in range(1, 5)} for each in ("random_1", "random_2")}
+    with pytest.raises(NotFiniteError, match=rf"finite for {re.escape(f'{once} and {twice}')} \(\d+ tokens\)"):
+        run_trials(qwen2, [row], broken)
+    weight = qwen2.blocks[0].mlp.down_proj.weight
+    kept = weight.detach().clone()
+    try:
+        with torch.no_grad():
+            weight.fill_(float("nan"))
+        with pytest.raises(NotFiniteError, match=r"at layer 1 is not finite for no injection \("):
+            run_trials(qwen2, [trial(qwen2, stimuli.detection["info"], None)], {})
+    finally:
+        with torch.no_grad():
+            weight.copy_(kept)
 
 
 Additions = st.lists(st.tuples(st.sampled_from("ab"), st.just(1.0), st.just(((0, 1),))), max_size=2).map(tuple)
