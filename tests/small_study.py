@@ -57,6 +57,8 @@ def measure_little(project: Path) -> Path:
             section["resamples"] = 20
         zoo = values["organisms"]["zoo"]
         zoo |= {"seeds": [1], "rules": {"notices": zoo["rules"]["notices"]}}
+        for kind in ("covariance", "halves"):  # of which each takes directions of its own, and a pass for each
+            del zoo["recipe"]["injected"][kind], zoo["rules"]["notices"]["p_yes"][kind]
         asked = list(values["which"]["concepts"])
     (project / SUFFIXES).write_text(json.dumps(["", "I think", "Well,", "So"]))
     with edited(project / "data" / "concepts.yaml") as population:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from tests.conftest import ROOT
 
@@ -37,7 +39,8 @@ def project(folder: Path, stages: dict[str, list[str]]) -> Path:
         for name, reads in stages.items()
     }
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": described}, sort_keys=False))
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True)
+    with chdir(folder):
+        Repo.init(no_scm=True)
     return folder
 
 
@@ -62,7 +65,7 @@ def lock(folder: Path) -> Any:
 @pytest.mark.parametrize("single", [True, False])
 def test_what_is_reproduced_is_what_dvc_reproduces(tmp_path: Path, single: bool) -> None:
     stages = {"a": [], "b": [], "c": ["a"], "d": ["b", "c"], "e": ["a"]}
-    lanes, alone = project(tmp_path / "lanes", stages), project(tmp_path / "alone", stages)
+    lanes, alone = (project(tmp_path / name, stages) for name in ("lanes", "alone"))
     options = ["--force", "--single-item", *stages] if single else []
     run = reproduce(lanes, "scripts.lanes", "2", "repro", *options)
     assert run.returncode == 0, run.stderr
@@ -73,8 +76,9 @@ def test_what_is_reproduced_is_what_dvc_reproduces(tmp_path: Path, single: bool)
         assert all(times(lanes, stage)[0] >= times(lanes, each)[1] for each in before)
         assert f"stage {stage}: " in run.stderr
     assert times(lanes, "a")[0] < times(lanes, "b")[1] and times(lanes, "b")[0] < times(lanes, "a")[1]
-    again = reproduce(lanes, "scripts.lanes", "2", "repro")
-    assert again.returncode == 0 and "Running stage" not in again.stdout
+    if not single:
+        again = reproduce(lanes, "scripts.lanes", "2", "repro")
+        assert again.returncode == 0 and "Running stage" not in again.stdout
 
 
 def test_after_a_failure_what_runs_is_finished_and_nothing_else_begins(tmp_path: Path) -> None:
