@@ -250,6 +250,12 @@ def test_the_interval_is_that_of_resampled_directions() -> None:
     assert auc_interval(concepts + 100, others, 50, 0.9, generator) == pytest.approx((1, 1))
 
 
+def test_what_is_observed_is_one_of_the_permutations() -> None:
+    apart = np.arange(30.0)
+    assert permutation_p_value(apart + 100, apart, 199, np.random.default_rng(0)) == 1 / 200
+    assert permutation_p_value(apart, apart, 199, np.random.default_rng(0)) == 1.0
+
+
 def test_the_p_value_is_that_of_all_permutations() -> None:
     concepts, others = np.array([1.0, 4.0, 5.0]), np.array([0.0, 1.0, 2.0, 3.0, -1.0])
     both = np.concatenate([concepts, others])

@@ -174,3 +174,16 @@ def test_a_template_has_no_lines_of_its_instructions_and_no_escaping_but_ours(tm
     (tmp_path / "rows.tex").write_text("<% if shown %>\n  << text >> << text|token >>\n  <% endif %>\nend\n")
     rendered = environment(tmp_path).get_template("rows.tex").render(shown=True, text="a & b <c>")
     assert rendered == f"  {escape('a & b <c>')} {token('a & b <c>')}\nend\n"
+
+
+@given(st.text(alphabet="ab \u732b\uff21\u200b\ufffd", min_size=1, max_size=120))
+def test_a_token_is_cut_where_its_box_would_be_too_wide_and_nowhere_else(text: str) -> None:
+    def width(piece: str) -> int:
+        return sum(8 if each in "\u200b\ufffd" else 2 if each in "\u732b\uff21" else 1 for each in piece)
+
+    boxes = token(text).removeprefix(r"\token{").removesuffix("}").split(r"}\breakhere{}\token{")
+    pieces = [read_back(box) for box in boxes]
+    assert "".join(pieces) == text and all(pieces)
+    for piece, after in zip(pieces, [*pieces[1:], ""], strict=True):
+        assert width(piece) <= BOX_WIDTH or len(piece) == 1
+        assert not after or width(piece) + width(after[0]) > BOX_WIDTH

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import rankdata
 from sklearn.metrics import mutual_info_score
 
 from introspection.engine.trial import Directions
@@ -23,6 +25,7 @@ from introspection.experiments.which.statistics import (
     held_out_counts,
     held_out_layers,
     information,
+    interval,
     miller_madow,
     naming_summary,
     null,
@@ -30,7 +33,19 @@ from introspection.experiments.which.statistics import (
     which_tables,
 )
 from introspection.experiments.which.summary import summarise
-from introspection.experiments.which.tables import CONFUSION, HELD_OUT, KEYS, LAST, LENS, NAMING, ORDERS, SUMMARY, WHICH
+from introspection.experiments.which.tables import (
+    CONFUSION,
+    HELD_OUT,
+    KEYS,
+    LAST,
+    LENS,
+    NAMING,
+    ORDERS,
+    PROBABILITY,
+    SHIFT,
+    SUMMARY,
+    WHICH,
+)
 from introspection.files import write_json
 from introspection.injection.dose import QUESTIONS, Dose
 from introspection.injection.repengs import ControlVector
@@ -334,6 +349,59 @@ def test_ranks_of_words(settings: Settings) -> None:
     blind = naming_summary(words(0.0, likely=9.0), settings.which).set_index("score")
     assert (blind["p_value"] > 0.05).all()
     assert blind.loc["shift", "rank_low"] < blind.loc["shift", "chance"] < blind.loc["shift", "rank_high"]
+
+
+def test_ranks_and_their_p_value_are_told_by_hand(settings: Settings) -> None:
+    """Three words: by probability each concept's own is first, by shift the second; two prompts as they come."""
+    rule = settings.which.model_copy(update={"permutations": 2000})
+    names = ["a", "b", "c"]
+    injected = np.array([[3.0, 1, 0], [1, 3, 0], [0, 1, 3]])
+    base = np.array([2.0, 0, 2.5])  # of the word, whatever is injected: the shift is injected less this
+    table = pd.DataFrame(
+        [
+            {"vector": v, "prompt": prompt, "word": w, "log_p_base": base[j], "log_p_injected": injected[i, j]}
+            for prompt in ("z", "a")
+            for i, v in enumerate(names)
+            for j, w in enumerate(names)
+        ]
+    )
+    found = naming_summary(table, rule)
+    assert found[["prompt", "score"]].to_numpy().tolist() == [[p, s] for p in ("z", "a") for s in (PROBABILITY, SHIFT)]
+    by_score = found[found["prompt"] == "z"].set_index("score")
+    assert by_score["mean_rank"].to_dict() == pytest.approx({PROBABILITY: 1.0, SHIFT: (1.5 + 1 + 2) / 3})
+    assert by_score["first"].to_dict() == pytest.approx({PROBABILITY: 1.0, SHIFT: 1 / 3})
+    assert (by_score["chance"] == 2).all() and (by_score["words"] == 3).all()
+    # of the six permutations of three words one gives every concept its own: only that is as good
+    assert by_score["p_value"][PROBABILITY] == pytest.approx(1 / 6, abs=0.03)
+    ranks = np.array([rankdata(row) for row in base - injected])
+    means = [ranks[np.arange(3), list(order)].mean() for order in permutations(range(3))]
+    as_good = np.mean([mean <= ranks.diagonal().mean() + 1e-9 for mean in means])
+    assert by_score["p_value"][SHIFT] == pytest.approx(as_good, abs=0.03)
+    assert naming_summary(table, rule).equals(found)
+    pair = table[table["vector"].isin(["a", "b"]) & table["word"].isin(["a", "b"])]
+    assert naming_summary(pair, rule)["words"].tolist() == [2] * 4
+    one = table[(table["vector"] == "a") & (table["word"] == "a")]
+    assert naming_summary(pd.concat([one, pair.assign(prompt="after")]), rule)["prompt"].tolist() == ["after"] * 2
+
+
+def test_what_is_at_least_as_far_counts_and_so_does_what_is_observed() -> None:
+    under = np.array([[0.0, 1.0], [0.5, 1.0], [0.5, 0.0], [0.9, 2.0]])
+    found = against_null(np.array([0.5, 1.5]), under)
+    assert found["p_value"].tolist() == [(1 + 3) / 5, (1 + 1) / 5]
+    assert found["bits_null"].tolist() == pytest.approx([0.475, 1.0])
+    assert found["bits_corrected"].tolist() == pytest.approx([0.025, 0.5])
+
+
+def test_a_null_is_the_same_by_the_same_seed() -> None:
+    cells = one_hot(np.random.default_rng(0).integers(4, size=(3, 4, 2)))
+    first, again, other = (null(cells, lambda drawn: information(drawn.sum(axis=0)), 20, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_an_interval_is_the_value_where_all_agree_and_within_them_elsewhere(settings: Settings) -> None:
+    assert interval(np.array([0.25, 0.25, 0.25]), settings.which) == (0.25, 0.25)
+    low, high = interval(np.array([0.0, 1.0, 1.0, 0.0]), settings.which)
+    assert 0 <= low < 0.5 < high <= 1
 
 
 def test_words_are_those_of_one_token(measured: tuple[Path, Directions], qwen2: LanguageModel) -> None:
