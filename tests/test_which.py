@@ -78,6 +78,12 @@ def test_information_is_scikit_learns() -> None:
     assert information(counts) == pytest.approx(mutual_info_score(rows, columns) / np.log(2))
 
 
+def test_information_of_a_stack_is_that_of_each_table() -> None:
+    tables = np.random.default_rng(1).integers(1, 9, size=(3, 2, 4, 5)) * np.array([1, 3, 9])[:, None, None, None]
+    alone = [[float(information(table)) for table in pair] for pair in tables]
+    assert information(tables) == pytest.approx(np.array(alone))
+
+
 def test_independent_choices_tell_nothing_once_the_bias_is_off() -> None:
     generator = np.random.default_rng(0)
     corrected, plain = [], []
