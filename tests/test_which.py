@@ -141,7 +141,7 @@ def test_what_is_chosen_is_looked_up_in_the_order_it_was_shown_in() -> None:
 
 
 def test_the_tables_are_told_anew_row_by_row(settings: Settings) -> None:
-    """Two arms, three orders, two layers, choices at random: what a reader would count by hand."""
+    """Two arms, three orders, three layers, choices at random: what a reader would count by hand."""
     rule = settings.which.model_copy(update={"concepts": ("cat", "bread"), "permutations": 40, "resamples": 200})
     options = ["cat", "bread", NOTHING]
     draw = np.random.default_rng(3)
@@ -156,13 +156,15 @@ def test_the_tables_are_told_anew_row_by_row(settings: Settings) -> None:
         for order in (1, 2, 3):
             for injected in options:
                 which.append({**arm, "mass": draw.random()})
-                for layer in (0, 1):
+                for layer in (0, 1, 2):
                     lens.append(
                         {**arm, "order": order, "injected": injected, "layer": layer, "number": draw.integers(3)}
                     )
     rows, masses = pd.DataFrame(lens), pd.DataFrame(which)
     layers, summary, confusion = which_tables(masses, rows, shown_at, rule)
-    assert layers.index.tolist() == list(range(4)) and len(summary) == 4 and len(confusion) == 36
+    assert layers.index.tolist() == list(range(6)) and len(summary) == 4 and len(confusion) == 36
+    for table in (layers, summary, confusion):  # arms as they come
+        assert table[list(KEYS)].drop_duplicates().to_dict("records") == arms
     told = rows.merge(shown_at, on=["order", "number"])
     for arm in arms:
         own, mine, counted, of_layers = (
@@ -177,7 +179,7 @@ def test_the_tables_are_told_anew_row_by_row(settings: Settings) -> None:
                 .to_numpy()
             )
 
-        assert of_layers["layer"].tolist() == [0, 1]
+        assert of_layers["layer"].tolist() == [0, 1, 2]
         for layer, row in of_layers.set_index("layer").iterrows():
             at_layer = own[own["layer"] == layer]
             assert row["accuracy"] == pytest.approx((at_layer["injected"] == at_layer["option"]).mean())
@@ -185,12 +187,15 @@ def test_the_tables_are_told_anew_row_by_row(settings: Settings) -> None:
         chosen = {
             order: int(
                 np.argmax(
-                    [information(counts(own[(own["layer"] == at) & (own["order"] != order)])).round(9) for at in (0, 1)]
+                    [
+                        information(counts(own[(own["layer"] == at) & (own["order"] != order)])).round(9)
+                        for at in (0, 1, 2)
+                    ]
                 )
             )
             for order in (1, 2, 3)
         }
-        read = {LAST: own[own["layer"] == 1], HELD_OUT: own[own["layer"] == own["order"].map(chosen)]}
+        read = {LAST: own[own["layer"] == 2], HELD_OUT: own[own["layer"] == own["order"].map(chosen)]}
         assert mine["reading"].tolist() == [LAST, HELD_OUT]
         for reading, row in mine.set_index("reading").iterrows():
             part = read[str(reading)]
@@ -384,6 +389,8 @@ def test_ranks_and_their_p_value_are_told_by_hand(settings: Settings) -> None:
     as_good = np.mean([mean <= ranks.diagonal().mean() + 1e-9 for mean in means])
     assert by_score["p_value"][SHIFT] == pytest.approx(as_good, abs=0.03)
     assert naming_summary(table, rule).equals(found)
+    once = naming_summary(table, rule.model_copy(update={"permutations": 1}))
+    assert set(once["p_value"]) <= {0.5, 1.0}  # what is observed, of it and one permutation
     pair = table[table["vector"].isin(["a", "b"]) & table["word"].isin(["a", "b"])]
     assert naming_summary(pair, rule)["words"].tolist() == [2] * 4
     one = table[(table["vector"] == "a") & (table["word"] == "a")]
