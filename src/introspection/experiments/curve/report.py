@@ -10,7 +10,7 @@ import pandas as pd
 from introspection import names
 from introspection.experiments.curve.figure import LABELS, curve_figure
 from introspection.experiments.curve.tables import CURVE
-from introspection.experiments.places.report import OWN, over_doses, own_doses, place_means, told
+from introspection.experiments.places.report import OWN, common_doses, over_doses, own_doses, place_means, told
 from introspection.experiments.places.tables import PLACES
 from introspection.experiments.reader.report import best_at_detection
 from introspection.experiments.reader.tables import SUMMARY as READERS
@@ -81,7 +81,7 @@ def _carried(results: Results, settings: Settings, path: str) -> dict[str, objec
     found: dict[str, object] = {
         "grown_from": base,
         "concepts": wording.count(len(settings.places.concepts)),
-        "doses": wording.listing([wording.number(fraction) for fraction in settings.places.common]),
+        "doses": common_doses(settings),
         "own": wording.layers(*injection.layers),
         "trained": wording.plain_percent(injection.other_layers),
         "last": injection.last_block,

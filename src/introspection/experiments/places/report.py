@@ -26,15 +26,18 @@ def findings(results: Results, settings: Settings, model: ReportedModel) -> list
     if not results.expects(path):
         return []
     means = place_means(results.read(PLACES, model.key), settings.places.common)
-    doses, places = own_doses(means), over_doses(means).drop(index=OWN)
-    fractions = wording.listing([wording.number(float(fraction)) for fraction in doses.index])
-    where = "mean of that before its own blocks, after them"
+    doses = own_doses(means).rename(index=lambda fraction: f"{fraction:g} of the norm")
+    where = f"shift, nats, at {common_doses(settings)} of the norm"
+    elsewhere = "mean of that before its own blocks, after them"
     return [
-        _finding(
-            path, "Does it carry to other doses?", f"shift, nats, at {fractions} of the norm", doses, "of the norm, "
-        ),
-        _finding(path, "Does it carry to other blocks?", where, places, ""),
+        _finding(path, "Does it carry to other doses?", where, doses),
+        _finding(path, "Does it carry to other blocks?", elsewhere, over_doses(means).drop(index=OWN)),
     ]
+
+
+def common_doses(settings: Settings) -> str:
+    """The fractions of the norm that every model is given, in words."""
+    return wording.listing([wording.number(fraction) for fraction in settings.places.common])
 
 
 def place_means(
@@ -47,15 +50,19 @@ def place_means(
     Before and after the model's own are windows that have no block in common with it, each of which counts as much;
     where there are none, their means are missing values.
     """
-    own = table[table["own"]]
+    by_kind = table.assign(kind=table["vector"].map(names.kind_of))
+    own = by_kind[by_kind["own"]]
     first, last = own["first_layer"].iloc[0], own["last_layer"].iloc[0]
-    parts = {OWN: own, BEFORE: table[table["last_layer"] < first], AFTER: table[table["first_layer"] > last]}
-    kinds = [kind for kind in _KINDS if kind in set(own["vector"].map(names.kind_of))]
-    found = {}
-    for blocks, part in parts.items():
-        for fraction in fractions:
-            rows = part[np.isclose(part["fraction"], fraction, rtol=1e-6)]
-            found[blocks, fraction] = rows.groupby(rows["vector"].map(names.kind_of))[measured].mean().reindex(kinds)
+    parts = {OWN: own, BEFORE: by_kind[by_kind["last_layer"] < first], AFTER: by_kind[by_kind["first_layer"] > last]}
+    kinds = [kind for kind in _KINDS if kind in set(own["kind"])]
+    found = {
+        (blocks, fraction): part[np.isclose(part["fraction"], fraction, rtol=1e-6)]
+        .groupby("kind")[measured]
+        .mean()
+        .reindex(kinds)
+        for blocks, part in parts.items()
+        for fraction in fractions
+    }
     return pd.DataFrame(found).T.rename_axis(["blocks", "fraction"])
 
 
@@ -75,7 +82,7 @@ def told(means: pd.DataFrame) -> str:
     return f"{concept} ({random[0]})" if random else concept
 
 
-def _finding(path: str, test: str, where: str, means: pd.DataFrame, unit: str) -> Finding:
+def _finding(path: str, test: str, where: str, means: pd.DataFrame) -> Finding:
     """A line: the concepts' means, and those of a random direction beside them."""
     return Finding(
         test=test,
@@ -83,7 +90,7 @@ def _finding(path: str, test: str, where: str, means: pd.DataFrame, unit: str) -
         rule="",
         number=told(means),
         numbers=tuple(
-            Number(f"{place} {unit}{kind}" if unit else f"{place}, {kind}", float(value), chance=0.0)
+            Number(f"{place}, {kind}", float(value), chance=0.0)
             for kind in means
             for place, value in zip(means.index, means[kind], strict=True)
         ),
