@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,33 @@ class Arm:
     parts: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def share(self) -> float:
+        """Of the rate of a plain matrix product; 0 where that was not measured."""
+        return self.operations / self.seconds / self.rate if self.rate else 0.0
+
 
 def in_child(work: Callable[..., Any], *args: Any) -> Any:
     """The result of a function that runs in a forked process, so that its memory is its own. Raises what it raised."""
+    return _started(work, *args)()
+
+
+def share_in_lanes(engine: Callable[..., Arm], *args: Any) -> float:
+    """Of the rate of a plain matrix product, where every core has a process of one thread and all do the same at once.
+
+    That is how the lanes of `make reproduce` share a machine. The mean over the processes.
+    """
+
+    def on_one_thread() -> float:
+        torch.set_num_threads(1)
+        return engine(*args).share
+
+    lanes = [_started(on_one_thread) for _ in range(os.cpu_count() or 1)]
+    return fmean(lane() for lane in lanes)
+
+
+def _started(work: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    """Has a function run in a forked process, and gives what waits for its result, or raises what it raised."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
 
@@ -57,11 +82,15 @@ def in_child(work: Callable[..., Any], *args: Any) -> Any:
     child = context.Process(target=run)
     child.start()
     sender.close()
-    result, failure = receiver.recv()
-    child.join()
-    if failure:
-        raise RuntimeError(f"a benchmark failed:\n{failure}")
-    return result
+
+    def finished() -> Any:
+        result, failure = receiver.recv()
+        child.join()
+        if failure:
+            raise RuntimeError(f"a benchmark failed:\n{failure}")
+        return result
+
+    return finished
 
 
 def timed(run: Callable[[], Outputs], *, at_most: int = 5, budget: float = 10.0) -> tuple[float, int, Outputs]:

@@ -128,8 +128,10 @@ def _page(rows: list[Row], results: dict[str, Any]) -> str:
         as_markdown(rows),
         "What limits a row: the floor is the time that the counted matrix products would take at the rate of a plain "
         "one of the same width, and the share says how near the engine comes to it; the rest goes to norms, softmax, "
-        "splitting slots, tokenizing and planning. A ratio above that of the counts says that the baseline's many "
-        "small passes come less near.",
+        "splitting slots, tokenizing and planning. *In lanes* is the share where every core has a process of one "
+        "thread and all do the same at once, which is how `make reproduce` runs its stages: one thread waits for no "
+        "other while Python plans and calls. A ratio above that of the counts says that the baseline's "
+        "many small passes come less near.",
         "## Where the engine's time goes",
         parts_as_markdown(rows)
         + "\n\nOf one more run, by torch's profiler. Attention is a softmax as well as products, of which the rate of "

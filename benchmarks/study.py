@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from repeng import ControlVector
 
-from benchmarks.measure import Arm, Outputs, in_child, largest_difference, parts_of, timed
+from benchmarks.measure import Arm, Outputs, in_child, largest_difference, parts_of, share_in_lanes, timed
 from benchmarks.post import lens_logits, read_turns
 from benchmarks.subjects import ROOT, organism, plan_shape, product_rate, stimuli
 from benchmarks.table import Row, compare
@@ -80,6 +80,7 @@ def run() -> list[Row]:
                 theirs,
                 case.target,
                 difference=largest_difference(sampled, theirs.outputs),
+                in_lanes=share_in_lanes(engine, case),
                 remark=f"{ours.notes['trials'] / ours.seconds:.3g} steered trials a second",
             )
         )

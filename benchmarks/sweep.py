@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Arm, Outputs, in_child, largest_difference, parts_of, timed
+from benchmarks.measure import Arm, Outputs, in_child, largest_difference, parts_of, share_in_lanes, timed
 from benchmarks.post import read_turns
 from benchmarks.subjects import organism, plan_shape, product_rate, random_model, stimuli
 from benchmarks.table import Row, compare
@@ -41,7 +41,7 @@ def run() -> list[Row]:
         ("SmolLM2", partial(organism, "smollm2-135m"), 29),
     ]
     for name, build, every in subjects:
-        ours = in_child(engine, build)
+        ours, in_lanes = in_child(engine, build), share_in_lanes(engine, build)
         ranges = layer_ranges(int(ours.notes["blocks"]))
         places = range(0, len(ranges), every)
         read = [0, *(1 + place for place in places)]  # the first row is the unsteered one
@@ -57,6 +57,7 @@ def run() -> list[Row]:
                     difference=largest_difference(
                         {output: values[read] for output, values in ours.outputs.items()}, theirs.outputs
                     ),
+                    in_lanes=in_lanes,
                 )
             )
     return rows

@@ -16,7 +16,8 @@ class Row:
     """One benchmark beside one baseline.
 
     allowed: the ratio of the block tokens that the two compute. target: the least ratio. share: of the rate of a plain
-    matrix product that the engine reaches. difference: the largest between the outputs; tolerance: what is accepted.
+    matrix product that the engine reaches; in_lanes: the same where every core has a process of one thread.
+    difference: the largest between the outputs; tolerance: what is accepted.
     parts: by kind of work, its share of the engine's time.
     """
 
@@ -32,6 +33,7 @@ class Row:
     share: float
     peak: int
     baseline_peak: int
+    in_lanes: float | None = None
     remark: str = ""
     parts: Mapping[str, float] = field(default_factory=dict)
 
@@ -50,6 +52,7 @@ def compare(
     *,
     tolerance: float = 1e-4,
     difference: float | None = None,
+    in_lanes: float | None = None,
     remark: str = "",
 ) -> Row:
     """The row of two arms. target: the least ratio, or below 1, the least share of what the counts allow."""
@@ -64,9 +67,10 @@ def compare(
         target=target * allowed if target < 1 else target,
         difference=largest_difference(ours.outputs, theirs.outputs) if difference is None else difference,
         tolerance=tolerance,
-        share=ours.operations / ours.seconds / ours.rate if ours.rate else 0.0,
+        share=ours.share,
         peak=ours.peak,
         baseline_peak=theirs.peak,
+        in_lanes=in_lanes,
         remark=remark,
         parts=ours.parts,
     )
@@ -85,7 +89,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
     """The whole table of benchmarks/results.md."""
     head = (
         "| benchmark | baseline | time | baseline's | ratio | by the counts | target | largest difference | "
-        "share of a matrix product's rate | peak memory | baseline's |"
+        "share of a matrix product's rate | in lanes | peak memory | baseline's |"
     )
     lines = [head, "|" + "---|" * head.count("|", 1)]
     for row in rows:
@@ -99,6 +103,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
             f"{row.target:.3g}" + ("" if row.met else ", **missed**"),
             f"{row.difference:.1e}" + ("" if row.difference <= row.tolerance else ", **WRONG**"),
             f"{row.share:.0%}",
+            "" if row.in_lanes is None else f"{row.in_lanes:.0%}",
             f"{row.peak / _MIB:.0f} MiB",
             f"{row.baseline_peak / _MIB:.0f} MiB",
         ]

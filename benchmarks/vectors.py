@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from repeng import ControlVector, DatasetEntry
 
-from benchmarks.measure import Arm, Outputs, in_child, parts_of, timed
+from benchmarks.measure import Arm, Outputs, in_child, parts_of, share_in_lanes, timed
 from benchmarks.subjects import organism, plan_shape, product_rate, stimuli, suffixes
 from benchmarks.table import Row, compare
 from introspection.engine.memory import tokens_that_fit
@@ -36,6 +36,7 @@ def run() -> list[Row]:
             4.0,
             tolerance=1e-3,
             difference=1 - min(cosines),
+            in_lanes=share_in_lanes(engine, organism),
             remark="difference: of the least cosine from 1",
         )
     ]

@@ -10,7 +10,7 @@ import torch
 from introspection.engine.memory import SLICE, SLICE_ON_GPU, batch_bytes, is_out_of_memory, tokens_in
 
 SIZES = SimpleNamespace(hidden_size=1000, intermediate_size=3000)
-STREAM = 3 * 1000 * 2  # bytes of a token in float16: the residual stream three times
+STREAM = 2 * 1000 * 2  # bytes of a token in float16: the residual stream twice
 IN_SLICE = (
     2 * (4 * 3000 + 8 * 1000) + 4 * 3 * 1000
 )  # four maps of the feed-forward, eight of the rest, norms in float32

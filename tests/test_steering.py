@@ -34,12 +34,14 @@ def test_only_steered_positions_of_steered_rows_change(
             assert torch.equal(after[row, position], before[row, position] + added)
 
 
-@given(st.lists(st.integers(0, 2), min_size=1, max_size=6))
-def test_slots_split_before_anything_is_added(parents: list[int]) -> None:
-    before = torch.arange(12.0).reshape(3, 2, 2)
-    additions = torch.arange(2.0 * len(parents)).reshape(len(parents), 2)
-    after = Edit(torch.tensor(parents), additions)(before)
-    assert torch.equal(after, torch.stack([before[p] + additions[i] for i, p in enumerate(parents)]))
+@pytest.mark.parametrize("positions", [None, torch.tensor([[True, False, True], [False, False, True]])])
+def test_an_edit_in_place_adds_the_same_where_the_residual_stream_lies(positions: torch.Tensor | None) -> None:
+    torch.manual_seed(0)
+    before = torch.randn(2, 3, 4)
+    edit = Edit(torch.randn(2, 4), positions)
+    changed = before.clone()
+    assert edit.in_place(changed) is changed
+    assert torch.equal(changed, edit(before)) and not torch.equal(changed, before)
 
 
 def test_steering_ends_with_the_context_by_an_exception_too() -> None:
@@ -54,8 +56,8 @@ def test_steering_ends_with_the_context_by_an_exception_too() -> None:
 
 
 def test_a_block_that_the_model_lacks_leaves_no_hook_behind() -> None:
-    blocks = nn.ModuleList([nn.Identity()])
-    with pytest.raises(IndexError), steered(blocks, {0: Edit(additions=torch.ones(1, 1)), 7: Edit()}):
+    blocks, edit = nn.ModuleList([nn.Identity()]), Edit(additions=torch.ones(1, 1))
+    with pytest.raises(IndexError), steered(blocks, {0: edit, 7: edit}):
         pass
     assert torch.equal(blocks[0](torch.ones(1, 1, 1)), torch.ones(1, 1, 1))
 

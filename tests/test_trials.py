@@ -182,6 +182,24 @@ def test_a_turn_1_is_read_once_by_all_batches_that_can_share_it(qwen2: LanguageM
     assert counts == [6, 3, 2]
 
 
+def test_a_turn_1_is_read_once_though_what_follows_has_many_lengths(qwen2: LanguageModel) -> None:
+    """Little padding in each pass, and the states of each row alone."""
+    arms = [(Injection("random_1", 3.0, 1, 3),), ()]
+    lengths = [7, 31, 1, 8, 30, 2, 31]
+    rows = [
+        Trial(tuple(range(5, 17)) + (20 + place,) * length, (2, 12), arm)
+        for arm in arms
+        for place, length in enumerate(lengths)
+    ]
+    (batch,) = plan_batches(rows, 5, 10**9)
+    assert [(each.cached, each.length) for each in batch.passes] == [(0, 12), (12, 2), (12, 8), (12, 31)]
+    assert sorted(row for each in batch.passes[1:] for row in each.rows) == list(range(len(rows)))
+    given = directions(vectors_of(qwen2))
+    together = run_trials(qwen2, rows, given)
+    for row, states in zip(rows, together, strict=True):
+        torch.testing.assert_close(states, run_trials(qwen2, [row], given)[0], atol=1e-5, rtol=1e-5)
+
+
 def test_a_text_that_begins_another_is_read_from_its_pass(any_model: LanguageModel, stimuli: Stimuli) -> None:
     whole = trial(any_model, stimuli.detection["no_info"], Injection("random_1", 3.0, 1, 3))
     start = whole.turn_1[1]

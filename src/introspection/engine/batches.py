@@ -6,7 +6,7 @@ No tensor is touched here, so a plan of the work can be made, and counted, befor
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -25,12 +25,14 @@ Slot = tuple[Steps, tuple[int, ...]]
 class Pass:
     """One pass of a tree of rows through a model.
 
-    tree: which rows share a slot at each depth.
+    rows: which rows of the batch it reads, by their places in it.
+    tree: which of these rows share a slot at each depth.
     texts: the tokens of each slot that the first block computes, less those that the cache holds.
     cached: how many tokens before them the cache holds, all that is steered among them; 0 where there is no cache.
     last: for each row, the position in its text at which it is read.
     """
 
+    rows: list[int]
     tree: Tree
     texts: list[tuple[int, ...]]
     cached: int
@@ -59,13 +61,13 @@ class Batch:
 
     @cached_property
     def passes(self) -> list[Pass]:
-        """The pass through turn 1, where it is shared, and that through what follows it: the whole rows where not."""
-        texts, steps = [text for _, text in self.slots], [steps for steps, _ in self.slots]
-        whole = self._pass(plan_tree(texts, steps, len(steps[0])), texts, self.prefix)
+        """The pass through turn 1, where it is shared, and those through what follows it: the whole rows where not."""
+        every, texts = range(len(self.rows)), [text for _, text in self.slots]
         if not self.prefix:
-            return [whole]
+            return [self._pass(every, texts, 0)]
+        groups = [[row for row in every if len(texts[row]) in alike] for alike in _alike(map(len, texts))]
         turns_1 = [trial.prefix for trial in self.trials]
-        return [self._pass(plan_tree(turns_1, steps, len(steps[0])), turns_1, 0), whole]
+        return [self._pass(every, turns_1, 0), *(self._pass(rows, texts, self.prefix) for rows in groups)]
 
     def halves(self) -> list[Batch]:
         """The rows as two batches, planned anew: a text that a row was read from may be in the other half."""
@@ -73,11 +75,14 @@ class Batch:
         halves = [(self.rows[part], self.trials[part]) for part in (slice(middle), slice(middle, None))]
         return [Batch(rows, trials, tuple(_slots_of(trials, blocks)), self.prefix) for rows, trials in halves]
 
-    def _pass(self, tree: Tree, texts: Sequence[tuple[int, ...]], cached: int) -> Pass:
-        read = [texts[row][cached:] for row in first_rows(tree.slots[0])]
-        ends = [len(trial.token_ids) for trial in self.trials]
+    def _pass(self, rows: Sequence[int], texts: Sequence[tuple[int, ...]], cached: int) -> Pass:
+        """The pass of some rows through their texts, of which the cache holds so many tokens."""
+        own, steps = [texts[row] for row in rows], [self.slots[row][0] for row in rows]
+        tree = plan_tree(own, steps, len(steps[0]))
+        read = [own[row][cached:] for row in first_rows(tree.slots[0])]
+        ends = [len(self.trials[row].token_ids) for row in rows]
         last = [min(end - cached, max(map(len, read))) - 1 for end in ends]
-        return Pass(_without_last_split(tree, ends), read, cached, last)
+        return Pass(list(rows), _without_last_split(tree, ends), read, cached, last)
 
 
 def plan_batches(trials: Sequence[Trial], blocks: int, tokens_per_batch: int) -> list[Batch]:
@@ -148,10 +153,11 @@ _CACHED = 8  # a token whose keys and values are kept in every block takes some 
 def _cut(
     trials: Sequence[Trial], rows: Sequence[int], slots: Sequence[Slot], tokens_per_batch: int, prefix: int
 ) -> list[Batch]:
-    """Batches of some rows that hold at most `tokens_per_batch` tokens (one slot at the least), with little padding.
+    """Batches of some rows that hold at most `tokens_per_batch` tokens (one slot at the least).
 
-    Rows are taken in the order of a walk through their tree, one text after another where each row is one pass; rows
-    that share a turn 1 are taken injection by injection, so that as few batches as possible prefill the same.
+    Rows are taken in the order of a walk through their tree, one text after another where each row is one pass, and
+    those of a batch with little padding; rows that share a turn 1 are taken injection by injection, so that as few
+    batches as possible prefill the same.
     All rows of a slot are in one batch, so the batch's plan is that of its rows alone.
     """
 
@@ -165,13 +171,28 @@ def _cut(
         if slot not in held:
             grown = held | {slot: len(slot[1])}
             too_many = _tokens(grown, prefix) > tokens_per_batch
-            padded = 5 * min(grown.values()) < 4 * max(grown.values())
-            if not batches or too_many or padded:
+            if not batches or too_many or (not prefix and _padded(grown.values())):
                 batches.append([])
                 grown = {slot: len(slot[1])}
             held = grown
         batches[-1].append((row, slot))
     return [_batch(trials, batch, prefix) for batch in batches]
+
+
+def _alike(lengths: Iterable[int]) -> list[set[int]]:
+    """The lengths, sorted, and cut where a pass would have much padding."""
+    groups: list[set[int]] = []
+    for length in sorted(set(lengths)):
+        if not groups or _padded(groups[-1] | {length}):
+            groups.append(set())
+        groups[-1].add(length)
+    return groups
+
+
+def _padded(lengths: Iterable[int]) -> bool:
+    """Whether the shortest text would be padded by more than a quarter of its length."""
+    every = set(lengths)
+    return 5 * min(every) < 4 * max(every)
 
 
 def _batch(trials: Sequence[Trial], planned: Sequence[tuple[int, Slot]], prefix: int) -> Batch:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from introspection.engine.tree import Tree, first_rows
+from introspection.engine.batches import Pass
+from introspection.engine.tree import first_rows
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ class GrowingCache(Cache):
         return layer.keys, layer.values
 
 
-def shared_cache(keys: Sequence[Tensor], values: Sequence[Tensor], start: Tree, whole: Tree) -> Cache:
-    """For each block, which slot of turn 1's tree each slot of the whole rows' tree reads."""
+def shared_cache(keys: Sequence[Tensor], values: Sequence[Tensor], turn_1: Pass, rest: Pass) -> Cache:
+    """For each block, which slot of the pass through turn 1 each slot of a pass through what follows reads."""
     layers = []
     for block, (k, v) in enumerate(zip(keys, values, strict=True)):
-        rows = torch.tensor([start.slots[block][row] for row in first_rows(whole.slots[block])])
-        layers.append(SharedLayer(k, v, rows))
+        firsts = [rest.rows[row] for row in first_rows(rest.tree.slots[block])]
+        layers.append(SharedLayer(k, v, torch.tensor([turn_1.tree.slots[block][row] for row in firsts])))
     return Cache(layers=layers)

@@ -13,6 +13,9 @@ TOKENS_PER_BATCH = 65536
 
 SLICE, SLICE_ON_GPU = 1024, 32768
 
+_STREAMS = 2
+"""How often the residual stream is there at the most: the model holds what it began with while the slots split."""
+
 
 def slice_tokens(on_gpu: bool) -> int:
     """How many tokens of a batch a block computes at a time."""
@@ -31,7 +34,7 @@ def tokens_that_fit(model: LanguageModel) -> int:
 def tokens_in(free: int, config: Any, dtype: torch.dtype) -> int:
     """How many tokens a GPU with so many bytes free of the model's weights reads at once; one at the least."""
     whole = batch_bytes(1, config, dtype)  # of a token that is in a slice
-    held = 3 * int(config.hidden_size) * dtype.itemsize
+    held = _STREAMS * int(config.hidden_size) * dtype.itemsize
     in_slice = int(0.8 * free / whole)
     if in_slice < SLICE_ON_GPU:
         return max(1, in_slice)
@@ -41,12 +44,12 @@ def tokens_in(free: int, config: Any, dtype: torch.dtype) -> int:
 def batch_bytes(tokens: int, config: Any, dtype: torch.dtype) -> int:
     """The memory of a batch, an upper estimate: the residual stream of all tokens, and what a block needs for a slice.
 
-    The stream is there up to three times, when slots split. The norms work in float32.
+    The norms work in float32.
     """
     hidden = int(config.hidden_size)
     intermediate = int(getattr(config, "intermediate_size", None) or 4 * hidden)
     of_slice = dtype.itemsize * (4 * intermediate + 8 * hidden) + 4 * 3 * hidden
-    return 3 * tokens * hidden * dtype.itemsize + min(tokens, slice_tokens(torch.cuda.is_available())) * of_slice
+    return _STREAMS * tokens * hidden * dtype.itemsize + min(tokens, slice_tokens(torch.cuda.is_available())) * of_slice
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -13,13 +13,14 @@ from transformers.cache_utils import Cache
 
 from introspection.engine.attention import shared_turn_1
 from introspection.engine.batches import Pass
-from introspection.engine.memory import slice_tokens
+from introspection.engine.stream import Stream, in_slices
 from introspection.engine.tree import numbered
 from introspection.engine.trial import Directions
-from introspection.model.hooks import replaced_forward
 from introspection.model.language_model import LanguageModel
-from introspection.model.placement import weights_in_place
 from introspection.steering import Edit, steered
+
+Change = Callable[[Tensor], Tensor]
+"""What becomes of the residual stream after a block."""
 
 
 def read_pass(
@@ -39,11 +40,11 @@ def read_pass(
     last = torch.tensor(planned.last)
     captured: dict[int, Tensor] = {}
     with ExitStack() as stack:
-        stack.enter_context(_in_slices(model.blocks))
+        stack.enter_context(in_slices(model.blocks))
         if planned.cached and cache is not None:
             stack.enter_context(shared_turn_1(model, cache.layers))
-        for edits in _edits(planned, directions, model.hidden_size):
-            stack.enter_context(steered(model.blocks, edits))
+        for changes in _changes(planned, directions, model.hidden_size):
+            stack.enter_context(steered(model.blocks, changes))
         for depth in layers:
             places = (torch.tensor(tree.slots[depth]), last)
             stack.enter_context(_capture(model, depth, partial(captured.__setitem__, depth), places))
@@ -56,19 +57,20 @@ def read_pass(
     return torch.stack(states, dim=1) if states else torch.empty(len(last), 0, model.hidden_size)
 
 
-def _edits(planned: Pass, directions: Directions, hidden_size: int) -> list[dict[int, Edit]]:
-    """What the hooks do after each block: split slots, and add each slot's first vector at its steered positions; then,
+def _changes(planned: Pass, directions: Directions, hidden_size: int) -> list[dict[int, Change]]:
+    """What the hooks do after each block: split slots, then add each slot's first vector at its steered positions; and
     for slots with several vectors, add the second, and so on.
 
     Where there is a cache, all that is steered lies in it: then slots split, but nothing is added.
     """
-    edits: list[dict[int, Edit]] = [{}]
-    for block, (parents, additions) in enumerate(zip(planned.tree.parents, planned.tree.additions, strict=True)):
-        splits = torch.tensor(parents) if parents != list(range(planned.tree.widths[block])) else None
-        if planned.cached or not any(additions):
-            if splits is not None:
-                edits[0][block] = Edit(splits)
-            continue
+    tree, stream = planned.tree, Stream(max(map(len, planned.tree.parents)))
+    splits: dict[int, Change] = {
+        block: partial(stream.split, parents=torch.tensor(parents))
+        for block, parents in enumerate(tree.parents)
+        if parents != list(range(tree.widths[block]))
+    }
+    changes = [splits]
+    for block, additions in enumerate([] if planned.cached else tree.additions):
         for place in range(max(map(len, additions))):
             rows, distinct = numbered([addition[place : place + 1] for addition in additions])
             vectors = torch.zeros(len(distinct), hidden_size)
@@ -78,10 +80,10 @@ def _edits(planned: Pass, directions: Directions, hidden_size: int) -> list[dict
                     vectors[row] = torch.as_tensor(strength * directions[name][block])
                     for start, stop in spans:
                         positions[row, start:stop] = True
-            if place == len(edits):
-                edits.append({})
-            edits[place][block] = Edit(splits if place == 0 else None, vectors, positions, torch.tensor(rows))
-    return edits
+            if place + 1 == len(changes):
+                changes.append({})
+            changes[place + 1][block] = Edit(vectors, positions, torch.tensor(rows)).in_place
+    return changes
 
 
 def _capture(model: LanguageModel, depth: int, keep: Callable[[Tensor], None], places: tuple[Tensor, Tensor]) -> Any:
@@ -150,29 +152,6 @@ def _final_norm_only_once(norm: nn.Module) -> Iterator[None]:
         return output.expand(shapes.pop())  # some families (GPT-2) give it a shape that they have kept
 
     with norm.register_forward_pre_hook(first), norm.register_forward_hook(as_long):
-        yield
-
-
-@contextmanager
-def _in_slices(blocks: nn.ModuleList) -> Iterator[None]:
-    """Each block computes a slice of the slots after another, so that only the residual stream is there for all.
-
-    What a block needs besides is many times wider; on a CPU a slice's share of it stays in the cache.
-    """
-
-    def sliced(block: nn.Module, whole: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
-        residual = inputs[0] if inputs else named.pop("hidden_states")
-        size = max(1, slice_tokens(residual.is_cuda) // residual.shape[1])
-        output: Any = None
-        with weights_in_place(block):
-            for part in residual.split(size):
-                output = whole(part, *inputs[1:], **named)
-                part.copy_(output[0] if isinstance(output, tuple) else output)  # nobody needs the block's input again
-        return (residual, *output[1:]) if isinstance(output, tuple) else residual
-
-    with ExitStack() as stack:
-        for block in blocks:
-            stack.enter_context(replaced_forward(block, partial(sliced, block, block.forward)))
         yield
 
 

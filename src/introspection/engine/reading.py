@@ -64,17 +64,20 @@ def read(model: LanguageModel, reading: Reading) -> Tensor:
 
 
 def _passes(model: LanguageModel, reading: Reading) -> Tensor:
-    *turn_1, rest = reading.batch.passes
-    directions, kept = reading.directions, reading.layers
-    if not turn_1:
-        return read_pass(model, rest, directions, kept)
+    batch, directions, kept = reading.batch, reading.directions, reading.layers
+    first, *rest = batch.passes
+    if not batch.prefix:
+        return read_pass(model, first, directions, kept)
     if reading.before is not None:
         keys, values = reading.before.keys, reading.before.values
     else:
         collected = [CollectedLayer() for _ in model.blocks]
-        read_pass(model, turn_1[0], directions, [], Cache(layers=collected))
+        read_pass(model, first, directions, [], Cache(layers=collected))
         keys, values = zip(*(layer.collected() for layer in collected), strict=True)
-    return read_pass(model, rest, directions, kept, shared_cache(keys, values, turn_1[0].tree, rest.tree))
+    states = torch.empty(len(batch.rows), len(kept), model.hidden_size)
+    for each in rest:
+        states[each.rows] = read_pass(model, each, directions, kept, shared_cache(keys, values, first, each))
+    return states
 
 
 def _check_finite(states: Tensor, rows: Sequence[Trial], layers: Sequence[int]) -> None:
