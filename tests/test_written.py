@@ -92,7 +92,10 @@ def test_effects_are_differences_from_the_same_sentence_about_nothing() -> None:
             for vector, written, base, injected in rows
         ]
     )
-    found = effects(table).set_index("arm")
+    found = effects(table)
+    assert list(found.index) == [0, 1, 2, 3]
+    found = found.set_index("arm")
+    assert list(found.index) == ["text", "state", "both", "random"]
     assert found["shift"].to_dict() == {"text": 1.0, "state": 4.0, "both": 6.0, "random": 1.25}
     assert set(found["concept"]) == {"cat"}
     assert set(found["p_yes_neither"]) == {0.1}
