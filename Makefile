@@ -74,8 +74,7 @@ soak: $(VENV)/.installed-dev
 
 mutants: $(VENV)/.installed-dev
 	$(PIP) --editable '.[mutants]'
-	OMP_NUM_THREADS=1 $(BIN)/mutmut run
-	$(BIN)/mutmut results
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
 
 quick: $(VENV)/.installed
 	$(REPRO) --quiet download
@@ -86,12 +85,12 @@ reproduce: $(VENV)/.installed .dvc/config.local
 	$(REPRO) check fetch
 	$(BIN)/python stages/plan.py
 	rm -rf .work/committed && mkdir -p .work && cp -r results .work/committed
-	$(REPRO_IN_LANES) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train\|^fetch')
+	$(REPRO_IN_LANES) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train\|^curve\|^fetch')
 	$(BIN)/introspection compare .work/committed
 
 organisms: $(VENV)/.installed .dvc/config.local
 	$(REPRO) check
-	$(REPRO_IN_LANES) --force --single-item $$($(BIN)/dvc stage list --name-only | grep '^train')
+	$(REPRO_IN_LANES) --force --single-item $$($(BIN)/dvc stage list --name-only | grep '^train\|^curve')
 
 clean:
 	rm -rf .work paper/build/tex paper/build/companion .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info

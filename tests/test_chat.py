@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from introspection.stimuli.chat import ChatTemplateError, encode, generation_prompt
+from introspection.stimuli.chat import ChatTemplateError, encode, generation_prompt, passage_spans
 from introspection.stimuli.prompts import Stimuli, Turn
 from tests.conftest import CHATML, HEADERS, NO_SYSTEM
 
@@ -69,32 +70,144 @@ def test_the_generation_prompt_ends_where_the_reply_begins(tokenizer: Tokenizer,
     )
 
 
-@pytest.mark.parametrize(
-    ("template", "message"),
-    [
-        # drops earlier replies once a later turn follows, as templates that hide reasoning do
-        (
-            "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
-            "{% if m['role'] != 'assistant' or loop.last %}{{ m['content'] }}{% endif %}"
-            "{{ '<|im_end|>\\n' }}{% endfor %}",
-            r"turn 4 \(user\): .* changes the turns before it",
-        ),
-        # the same beginning of every turn, so that all prompts would be read as one
-        (CHATML.replace("m['content']", "m['content'][:30]"), r"turn 2 \(user\): the chat template leaves out some of"),
-        ("{{ messages[2]['content'] }}", r"turn 2 \(user\): the chat template cannot render it"),
-    ],
-)
+def spoken(*turns: tuple[str, str]) -> list[Turn]:
+    return [Turn(role=role, content=content) for role, content in turns]
+
+
+SPOKEN = spoken(("system", ""), ("user", "Say cat."), ("assistant", "Cat."), ("user", "Again?"), ("assistant", "Cat "))
+UNUSABLE = [
+    (  # drops earlier replies once a later turn follows, as templates that hide reasoning do
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' }}"
+        "{% if m['role'] != 'assistant' or loop.last %}{{ m['content'] }}{% endif %}"
+        "{{ '<|im_end|>\\n' }}{% endfor %}",
+        SPOKEN,
+        "turn 4 (user): the chat template changes the turns before it once this turn follows, so where a turn ends is "
+        "not defined; use a template that only appends",
+    ),
+    (  # the same beginning of every turn, so that all prompts would be read as one
+        CHATML.replace("m['content']", "m['content'][:3]"),
+        spoken(("system", ""), ("user", "  Please say the word for " + 20 * "cat")),
+        "turn 2 (user): the chat template leaves out some of 'Please say the word for catcatcatcatcatc', so the model "
+        "would not read what is asked; use one that renders every turn whole",
+    ),
+    (  # says it once, for both of two turns
+        "{% for m in messages %}{{ '<|im_start|>' }}{% if loop.first %}{{ m['content'] }}{% endif %}{% endfor %}",
+        spoken(("user", "cat"), ("user", "cat")),
+        "turn 2 (user): the chat template leaves out some of 'cat', so the model would not read what is asked; use one "
+        "that renders every turn whole",
+    ),
+    (  # taken for one without a system turn, since it renders none
+        "{{ messages[2]['content'] }}",
+        SPOKEN,
+        "turn 2 (user): the chat template cannot render it: list object has no element 2",
+    ),
+    (
+        "{% for m in messages %}{% if m['role'] == 'user' and loop.index0 %}{{ raise_exception('once\\n  only') }}"
+        "{% endif %}{{ m['content'] }}{% endfor %}",
+        SPOKEN,
+        "turn 4 (user): the chat template cannot render it: once only",
+    ),
+    (  # without a system turn the others keep their numbers
+        NO_SYSTEM.replace("{% for", "{% if messages | length > 2 %}{{ raise_exception('no') }}{% endif %}{% for"),
+        SPOKEN,
+        "turn 4 (user): the chat template cannot render it: no",
+    ),
+    (
+        HEADERS,
+        SPOKEN,
+        "turn 5 (assistant): the chat template does not end with the open reply 'Cat ' but with '\\nCat', so it takes "
+        "no reply prefix",
+    ),
+    (
+        NO_SYSTEM,
+        SPOKEN,
+        "turn 5 (assistant): the chat template does not end with the open reply 'Cat ' but with '\\nCat', so it takes "
+        "no reply prefix",
+    ),
+]
+
+
+@pytest.mark.parametrize(("template", "conversation", "message"), UNUSABLE)
 def test_a_template_that_cannot_be_used_is_refused(
-    tokenizer: Tokenizer, stimuli: Stimuli, template: str, message: str
+    tokenizer: Tokenizer, template: str, conversation: list[Turn], message: str
 ) -> None:
-    with pytest.raises(ChatTemplateError, match=message):
-        encode(with_template(tokenizer, template), stimuli.detection["no_info"])
+    with pytest.raises(ChatTemplateError) as error:
+        encode(with_template(tokenizer, template), conversation)
+    assert str(error.value) == message
+
+
+def test_a_template_that_prints_the_date_is_given_the_same_one_always(tokenizer: Tokenizer) -> None:
+    dated = with_template(tokenizer, "{{ date_string }}: {% for m in messages %}{{ m['content'] }}{% endfor %}")
+    assert generation_prompt(dated, spoken(("user", "cat"))) == "26 Jul 2024: cat"
+
+
+def test_only_a_last_turn_of_the_assistant_is_open(tokenizer: Tokenizer) -> None:
+    fast = with_template(tokenizer, CHATML)
+    for end, ending in ((2, "Say cat.<|im_end|>\n"), (3, "Cat."), (4, "Again?<|im_end|>\n")):
+        assert fast.decode(encode(fast, SPOKEN[:end]).token_ids).endswith(ending)
+
+
+def test_an_empty_system_turn_is_left_out_where_the_template_has_none(tokenizer: Tokenizer) -> None:
+    """And kept where it has one; one with words is refused by a template that has none."""
+    conversation = spoken(("system", ""), ("user", "Say cat."))
+    assert generation_prompt(with_template(tokenizer, NO_SYSTEM), conversation).count("<|im_start|>") == 2
+    assert generation_prompt(with_template(tokenizer, CHATML), conversation).count("<|im_start|>") == 3
+    with pytest.raises(ChatTemplateError, match=r"turn 2 \(user\): .*: System role not supported"):
+        generation_prompt(with_template(tokenizer, NO_SYSTEM), spoken(("system", "Be kind."), ("user", "Say cat.")))
+    assert encode(with_template(tokenizer, NO_SYSTEM), conversation).boundaries[0] == 0
+
+
+def test_without_an_injected_turn_nothing_is_steered(tokenizer: Tokenizer) -> None:
+    assert encode(with_template(tokenizer, CHATML), SPOKEN[:4]).steered == (0, 0)
+
+
+def test_an_injected_first_turn_begins_with_the_text(tokenizer: Tokenizer) -> None:
+    first, second = spoken(("user", "Say cat."), ("assistant", "Cat."))
+    encoded = encode(with_template(tokenizer, CHATML), [first.model_copy(update={"injected": True}), second])
+    assert encoded.steered == (0, encoded.boundaries[0])
+
+
+# Passages.
+
+
+@pytest.mark.parametrize("template", [CHATML, HEADERS])
+def test_passages_are_found_in_their_order(tokenizer: Tokenizer, template: str) -> None:
+    fast = with_template(tokenizer, template)
+    conversation = spoken(("user", "A cat. A dog. A cat. The end."), ("assistant", "A cat."))
+    asked = ["A cat.", " A dog.", " A cat.", "end.", "A cat."]
+    spans, ids = passage_spans(fast, conversation, asked), encode(fast, conversation).token_ids
+    assert [fast.decode(ids[start:stop]).strip() for start, stop in spans] == [each.strip() for each in asked]
+    assert all(left[1] <= right[0] for left, right in pairwise(spans))
+    assert spans[-1][1] == len(ids)
+
+
+def test_a_token_belongs_to_the_passage_in_which_it_ends() -> None:
+    """Texts cut within words: the token across the cut is the second's, and each is in one passage alone."""
+    plain = Tokenizer(models.WordLevel({"ab": 0, "cd": 1, "ef": 2, "?": 3}, unk_token="?"))
+    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = with_template(plain, "{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    assert passage_spans(fast, spoken(("user", "ab cd ef")), ["ab c", "d ef"]) == [(0, 1), (1, 3)]
+
+
+@pytest.mark.parametrize("passages", [["A dog.", "A cat."], ["A bird."], ["A cat.", "A cat."], [""]])
+def test_a_passage_that_is_not_there_is_refused(tokenizer: Tokenizer, passages: list[str]) -> None:
+    with pytest.raises(ChatTemplateError) as error:
+        passage_spans(with_template(tokenizer, CHATML), spoken(("user", "A cat. A dog.")), passages)
+    assert str(error.value) == f"the chat template does not render {passages[-1]!r} as it is, so it has no tokens"
+
+
+def test_passages_after_a_system_turn_that_was_left_out_are_those_of_the_tokens(tokenizer: Tokenizer) -> None:
+    fast = with_template(tokenizer, NO_SYSTEM)
+    conversation = spoken(("system", ""), ("user", "A cat."), ("assistant", "A dog."))
+    ((start, stop),) = passage_spans(fast, conversation, ["A cat."])
+    assert fast.decode(encode(fast, conversation).token_ids[start:stop]) == "A cat."
 
 
 def test_injected_turns_must_be_next_to_each_other(tokenizer: Tokenizer) -> None:
     turns = [Turn(role=r, content="x", injected=i) for r, i in (("user", True), ("assistant", False), ("user", True))]
-    with pytest.raises(ChatTemplateError, match="turn 3"):
+    with pytest.raises(ChatTemplateError) as error:
         encode(with_template(tokenizer, CHATML), turns)
+    assert str(error.value) == "turn 3: the injected turns of a conversation must follow each other"
 
 
 def test_the_token_that_begins_every_text_is_not_steered(tokenizer: Tokenizer, stimuli: Stimuli) -> None:

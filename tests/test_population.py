@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from introspection.engine.trial import Injection, Trial
 from introspection.experiments.population import measure as measuring
 from introspection.experiments.population.concepts import Population, load_population, spread
-from introspection.experiments.population.effect import match_effect
+from introspection.experiments.population.effect import Matched, match_effect
 from introspection.experiments.population.statistics import auc, auc_interval, permutation_p_value, summary
 from introspection.experiments.population.tables import POPULATION, SUMMARY
 from introspection.experiments.population.vectors import load_directions, save_directions, trained_directions
@@ -71,8 +73,6 @@ def test_no_organism_was_trained_on_an_injection_of_the_population() -> None:
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, changes: dict[str, Any], complaint: str) -> None:
-    import json
-
     content = {"source": "x", "categories": {"a": ["cat"]}, "unheard": [], "phrasings": ["Talk."], **changes}
     (tmp_path / "concepts.yaml").write_text(json.dumps(content))
     with pytest.raises(StimuliError, match=complaint):
@@ -188,6 +188,66 @@ def test_the_search_finds_the_strength_of_an_effect_that_saturates(
         assert found.effect == pytest.approx(target, rel=EFFECT.tolerance * 1.001)
     elif wave == 0:  # it rises all the way, so it is not reached where an end of the range is not far enough
         assert not effect(1 / 8) * 1.001 < target < effect(8) * 0.999
+
+
+def searched(offs: Sequence[float], strongest: float = 1024.0, steps: int = 20) -> tuple[list[float], Matched]:
+    """What is tried after the strength of 1, in octaves, where each effect is so many octaves off the target of 1."""
+    script, tried = iter(offs), list[float]()
+
+    def effects(asked: Sequence[Injection]) -> list[float]:
+        tried.extend(math.log2(each.strength) for each in asked)
+        return [2.0 ** next(script) for _ in asked]
+
+    settings = EFFECT.model_copy(update={"strongest": strongest, "steps": steps})
+    [found] = match_effect(effects, [(Injection("random_1", 1.0, 1, 2), 2.0 ** next(script))], 1.0, settings)
+    return tried, found
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(
+    ("offs", "tried"),
+    [
+        ([-2, 0], [1]),  # a square law first
+        ([-2, -1, 0], [1, 2]),  # then the secant
+        ([-1, -1, -1, 0], [1 / 2, 5 / 2, 9 / 2]),  # what does not grow is taken to grow with the root
+        ([-2, 1, 0], [1, 2 / 3]),  # between two that enclose it
+        ([-2, -1, 2, 0], [1, 2, 4 / 3]),
+        ([-2, -1, 2, -1, 0], [1, 2, 4 / 3, 14 / 9]),
+        ([-2, -1, 2, -1, -1, 0], [1, 2, 4 / 3, 14 / 9, 16 / 9]),  # an end that stays counts half
+        ([-2, -1, 2, -1, -1, 2, 0], [1, 2, 4 / 3, 14 / 9, 16 / 9, 44 / 27]),
+        ([-2, -1, 2, -1, -1, 2, 2, 0], [1, 2, 4 / 3, 14 / 9, 16 / 9, 44 / 27, 212 / 135]),
+    ],
+)
+def test_each_step_of_the_search_by_hand(offs: list[float], tried: list[float], sign: int) -> None:
+    found_by, found = searched([sign * off for off in offs])
+    assert found_by == pytest.approx([sign * each for each in tried])
+    assert found.reached and math.log2(found.injection.strength) == pytest.approx(sign * tried[-1])
+
+
+def test_the_search_ends_at_the_ends_of_its_range() -> None:
+    tried, found = searched([-9, -9], strongest=8.0)
+    assert tried == [3.0] and found.injection.strength == 8.0 and not found.reached  # of equals the last
+    tried, found = searched([9, 8], strongest=8.0)
+    assert tried == [-3.0] and found.injection.strength == 1 / 8 and found.effect == 256.0
+
+
+def test_the_search_ends_with_its_steps_and_keeps_the_nearest() -> None:
+    tried, found = searched([-2, -0.5, 2, -1, -1, 2], steps=3)
+    assert len(tried) == 3 and not found.reached
+    assert math.log2(found.injection.strength) == pytest.approx(1.0) and found.effect == 2**-0.5
+
+
+@pytest.mark.parametrize(("effect", "reached"), [(1.125, True), (0.875, True), (1.1250001, False), (0.8749999, False)])
+def test_an_effect_within_the_tolerance_is_as_large_as_asked(effect: float, reached: bool) -> None:
+    settings = EFFECT.model_copy(update={"tolerance": 0.125, "steps": 1})
+    start, calls = Injection("random_1", 1.0, 1, 2), list[int]()
+
+    def effects(asked: Sequence[Injection]) -> list[float]:
+        calls.append(len(asked))
+        return [9.0] * len(asked)
+
+    [found] = match_effect(effects, [(start, effect)], 1.0, settings)
+    assert (found.reached, found.effect, calls) == (reached, effect, [] if reached else [1])
 
 
 def test_an_effect_of_nothing_is_left_unreached() -> None:

@@ -17,7 +17,7 @@ from introspection.engine.trial import Injection, Trial
 from introspection.engine.work import block_evaluations
 from introspection.experiments.sweep.choice import choose_range, replay_search
 from introspection.experiments.sweep.measure import layer_ranges, sweep_layers
-from introspection.experiments.sweep.search import Range, coarse_to_fine
+from introspection.experiments.sweep.search import Range, coarse_to_fine, leaders
 from introspection.injection.dose import Guide
 from introspection.injection.vectors import random_vectors
 from introspection.stimuli.prompts import Stimuli
@@ -44,6 +44,53 @@ def summits(draw: st.DrawFn) -> tuple[int, Range]:
     blocks = draw(st.integers(3, 80))
     first = draw(st.integers(1, blocks - 1))
     return blocks, (first, draw(st.integers(first, blocks - 1)))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "points"),
+    [
+        (3, [1, 2]),
+        (8, [1, 3, 5, 7]),
+        (9, [1, 3, 5, 7, 8]),
+        (24, list(range(1, 24, 2))),
+        (25, [*range(1, 25, 3), 24]),
+        (64, [*range(1, 64, 6), 63]),
+    ],
+)
+def test_it_begins_with_a_grid_of_a_dozen_points_a_side(blocks: int, points: list[int]) -> None:
+    asked: list[list[Range]] = []
+
+    def flat(ranges: Sequence[Range]) -> dict[Range, float]:
+        asked.append(list(ranges))
+        return dict.fromkeys(ranges, 0.0)
+
+    coarse_to_fine(blocks, flat)
+    assert asked[0] == [(first, last) for first in points for last in points if first <= last]
+
+
+def test_steps_are_halved_around_the_three_best_where_nothing_is_better() -> None:
+    """Of 64 blocks, by hand: a grid of every 6th; all its values are equal, so the shortest and first lead."""
+    asked: list[set[Range]] = []
+
+    def flat(ranges: Sequence[Range]) -> dict[Range, float]:
+        asked.append(set(ranges))
+        return dict.fromkeys(ranges, 0.0)
+
+    coarse_to_fine(64, flat)
+    around_1 = {(1, 4), (4, 4)}  # three before and after, of (1, 1), (7, 7) and (13, 13)
+    around_7_and_13 = {(4, 7), (4, 10), (7, 10), (10, 10), (10, 13), (10, 16), (13, 16), (16, 16)}
+    assert asked[1] == around_1 | around_7_and_13
+    around_1 = {(1, 2), (2, 2)}  # one before and after, of (1, 1), (4, 4) and (7, 7)
+    around_4_and_7 = {(3, 3), (3, 4), (3, 5), (4, 5), (5, 5), (6, 6), (6, 7), (6, 8), (7, 8), (8, 8)}
+    assert asked[2] == around_1 | around_4_and_7
+    assert len(asked) == 3
+
+
+def test_leaders_are_the_three_best_that_start_late_enough() -> None:
+    values = {(1, 9): 9.0, (5, 6): 1.0, (4, 7): 1.0, (3, 4): 1.0, (2, 3): 0.5, (6, 6): -1.0, (7, 8): 1.0}
+    assert leaders(values, 2) == [(3, 4), (5, 6), (7, 8)]
+    assert leaders(values, 1) == [(1, 9), (3, 4), (5, 6)]
+    assert leaders(values, 6) == [(7, 8), (6, 6)]
 
 
 @given(summits())
@@ -93,8 +140,12 @@ def test_a_swept_model_gives_the_values_of_all_ranges(tokenizer: Tokenizer, stim
     assert (both["log_odds_yes"] - both["log_odds_yes_every"]).abs().max() < 1e-5
     assert csv_text(sweep(guide)) == csv_text(some)
 
-    with pytest.raises(ValueError, match=r"another rule.*again"):
+    with pytest.raises(ValueError) as error:
         choose_range(some[some["first_layer"] != 1], guide.vector, guide.prompt, 0.0, "coarse_to_fine")
+    assert str(error.value) == (
+        "the search from coarse to fine was led by another rule than 'random_2' under 'info' from 0 of the depth on: "
+        "[1, 1] is not measured; run the stage `sweep` again"
+    )
     chosen = choose_range(some, guide.vector, guide.prompt, 0.2, "coarse_to_fine")
     best = choose_range(every, guide.vector, guide.prompt, 0.2)
     assert (chosen.mode, best.mode) == ("coarse_to_fine", "exhaustive")

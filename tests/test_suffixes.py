@@ -18,7 +18,7 @@ from introspection.experiments.suffixes import measure as suffixes_measure
 from introspection.experiments.suffixes.audit import sign_audit
 from introspection.experiments.suffixes.intervals import suffix_intervals
 from introspection.experiments.suffixes.report import audit_values, interval_values
-from introspection.experiments.suffixes.resampling import bootstrap, halves, is_bootstrap
+from introspection.experiments.suffixes.resampling import bootstrap, bootstrap_kinds, halves, is_bootstrap, other_sign
 from introspection.experiments.suffixes.tables import ASKED, AUDIT, INTERVALS
 from introspection.injection.vectors import concept_vectors, principal_directions
 from introspection.intervals import percentile_interval
@@ -68,10 +68,17 @@ def test_halves_are_the_whole_and_resamples_as_large(count: int, seed: int) -> N
     one, two = halves(count, seed).values()
     assert sorted(one + two) == list(range(count))
     assert 0 <= len(two) - len(one) <= 1
+    assert list(halves(count, seed)) == ["half_1", "half_2"]
     drawn = bootstrap(count, 4, seed)
-    assert len(drawn) == 4 and all(map(is_bootstrap, drawn))
-    for places in drawn.values():
-        assert len(places) == count and set(places) <= set(range(count))
+    assert list(drawn) == ["bootstrap_1", "bootstrap_2", "bootstrap_3", "bootstrap_4"] == bootstrap_kinds(4)
+    assert all(map(is_bootstrap, drawn)) and not any(map(is_bootstrap, ["half_1", "mean_sign", "BOOTSTRAP_1"]))
+    for places in (one, two, *drawn.values()):
+        assert places == sorted(places) and set(places) <= set(range(count)) and type(places[0]) is int
+    assert {len(places) for places in drawn.values()} == {count}
+
+
+def test_the_kind_of_the_other_sign_is_named_for_its_rule() -> None:
+    assert (other_sign("majority"), other_sign("mean")) == ("mean_sign", "majority_sign")
 
 
 def test_the_seed_decides_which_suffixes_are_drawn() -> None:

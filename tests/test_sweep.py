@@ -15,8 +15,9 @@ from introspection.engine.kept import kept_in
 from introspection.engine.reading import Reading, read
 from introspection.engine.trial import Injection, Trial
 from introspection.engine.work import block_evaluations
-from introspection.experiments.sweep.choice import choose_range
+from introspection.experiments.sweep.choice import SweepMode, choose_range
 from introspection.experiments.sweep.measure import layer_ranges, sweep_layers
+from introspection.injection.dose import ChosenRange
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.prompts import Stimuli
@@ -134,9 +135,49 @@ def test_certain_answers_are_told_apart_and_equal_ones_broken_by_length() -> Non
     assert (equal.first_layer, equal.last_layer) == (3, 5)
 
 
+def test_equals_of_a_length_are_broken_by_the_earliest() -> None:
+    equal = choose_range(table([(4, 6, 1.0), (3, 5, 1.0), (2, 4, 1.0), (1, 3, 1.0)]), "cat", "info", 0.0)
+    assert (equal.first_layer, equal.last_layer) == (1, 3)
+
+
+def test_a_range_may_start_right_where_ranges_may_start() -> None:
+    found = choose_range(table([(2, 3, 1.0), (3, 7, 0.0)]), "cat", "info", 0.25)
+    assert (found.first_layer, found.candidates) == (2, 2)
+
+
+def test_other_vectors_and_prompts_say_nothing_of_a_choice() -> None:
+    other = [table([(5, 6, 99.0)]).assign(vector="bread"), table([(5, 7, 99.0)]).assign(prompt="no_info")]
+    found = choose_range(pd.concat([*other, table([(2, 3, 1.0), (3, 4, -1.0)])]), "cat", "info", 0.0)
+    assert (found.first_layer, found.last_layer, found.candidates) == (2, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("mode", "how"),
+    [("exhaustive", ""), ("coarse_to_fine", " (of the 10 that a search from coarse to fine has measured)")],
+)
+def test_a_choice_says_by_which_rule_it_was_made(mode: SweepMode, how: str) -> None:
+    every = [(i, j, float(j - 2 * i)) for i, j in layer_ranges(5)]
+    sweep = pd.concat([table(every), table(every).assign(vector="bread")])
+    found = choose_range(sweep, "cat", "info", 0.2, mode)
+    assert found == ChosenRange(
+        first_layer=1,
+        last_layer=4,
+        p_yes=1 / (1 + math.exp(-2.0)),
+        log_odds_yes=2.0,
+        candidates=9,
+        rule="the largest probability of yes with cat injected under the prompt info, among the 9 ranges that start "
+        f"from 0.2 of the 5 blocks on and not with the last one{how}",
+        mode=mode,
+    )
+
+
 def test_no_range_to_choose_from_is_explained() -> None:
-    with pytest.raises(ValueError, match=r"lower sweep\.earliest_start"):
+    with pytest.raises(ValueError) as error:
         choose_range(table([(1, 1, 0.0), (1, 7, 0.0)]), "cat", "info", 0.9)
+    assert str(error.value) == (
+        "no range of the sweep for 'cat' under 'info' starts at or after 0.9 of the 8 blocks; lower "
+        "sweep.earliest_start in params.yaml"
+    )
 
 
 def test_all_ranges_of_64_blocks() -> None:

@@ -34,6 +34,7 @@ from tests.reference import piecewise_logits
 
 STIMULI = Stimuli(ROOT / "data" / "prompts")
 SENTENCES = STIMULI.where().texts
+ENDS = ("low", "high")
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
@@ -200,6 +201,73 @@ def test_a_leaning_hides_from_the_raw_readout_what_the_debiased_one_shows() -> N
     raw, debiased = (table[table["readout"] == readout].iloc[0] for readout in ("raw", "debiased"))
     assert (raw["accuracy_injected"], raw["accuracy_abstract"], raw["difference"]) == (0.5, 0.5, 0.0)
     assert (debiased["accuracy_injected"], debiased["accuracy_abstract"], debiased["difference"]) == (1.0, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_summary_is_told_anew_row_by_row(seed: int) -> None:
+    """Choices drawn at random, of two kinds of vectors, two tasks and vectors in no order, counted one by one."""
+    random = np.random.default_rng(seed)
+    settings = small_settings().where.model_copy(update={"resamples": 5000, "permutations": 5000})
+    rows = [
+        {"vector": vector, "text": text, "task": task, "aim": aim, "order": order, "place": place, "places": places}
+        | {"chosen": int(random.integers(1, places + 1)), "chosen_debiased": int(random.integers(1, places + 1))}
+        | {"answer_mass_injected": float(random.uniform())}
+        for task, places in (("third", 3), ("half", 2))
+        for vector in ("random_1", "cat", "random_2", "bread")
+        for text in (1, 2, 3)
+        for aim in ("abstract", "injected")
+        for order in ("forward", "reversed")
+        for place in range(1, places + 1)
+    ]
+    summary = where_summary(pd.DataFrame(rows), settings)
+    kinds = {"random": ("random_1", "random_2"), "concept": ("cat", "bread")}
+    keys = [(kind, task, readout) for task in ("third", "half") for kind in kinds for readout in ("raw", "debiased")]
+    assert list(map(tuple, summary[["kind", "task", "readout"]].to_numpy())) == keys
+    for row in summary.to_dict("records"):
+        chosen = {"raw": "chosen", "debiased": "chosen_debiased"}[row["readout"]]
+        part = [each for each in rows if each["task"] == row["task"] and each["vector"] in kinds[row["kind"]]]
+        assert row["chance"] == 1 / part[0]["places"]
+        units: dict[str, list[float]] = {}
+        for aim in ("injected", "abstract"):
+            asked = [each for each in part if each["aim"] == aim]
+            right: dict[tuple[str, int], list[bool]] = {}
+            for each in asked:
+                right.setdefault((each["vector"], each["text"]), []).append(each[chosen] == each["place"])
+            units[aim] = [float(np.mean(of_unit)) for of_unit in right.values()]
+            assert (row["units"], row["trials"]) == (len(units[aim]), len(asked)) == (6, 12 * part[0]["places"])
+            assert row[f"accuracy_{aim}"] == pytest.approx(np.mean(units[aim]))
+            assert row[f"answer_mass_{aim}"] == pytest.approx(np.mean([each["answer_mass_injected"] for each in asked]))
+            drawn = np.random.default_rng(5).choice(units[aim], (20000, 6)).mean(axis=1)
+            ends = np.quantile(drawn, [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2])
+            assert [row[f"accuracy_{aim}_low"], row[f"accuracy_{aim}_high"]] == pytest.approx(ends, abs=0.06)
+            by_block = pd.DataFrame(asked).pivot(index=["vector", "text", "order"], columns="place", values=chosen)
+            exact = place_p_value(by_block.to_numpy(), 20_000, seed=3)
+            assert row[f"accuracy_{aim}_p"] == pytest.approx(exact, abs=0.02)
+        difference = np.subtract(units["injected"], units["abstract"])
+        assert row["difference"] == pytest.approx(difference.mean())
+        drawn = np.random.default_rng(5).choice(difference, (20000, 6)).mean(axis=1)
+        ends = np.quantile(drawn, [(1 - settings.confidence) / 2, (1 + settings.confidence) / 2])
+        assert [row["difference_low"], row["difference_high"]] == pytest.approx(ends, abs=0.08)
+        signs = np.array(list(product((1, -1), repeat=6)))
+        at_least = np.abs(signs @ difference) >= abs(difference.sum()) - 1e-9
+        assert row["difference_p"] == pytest.approx(at_least.mean())
+
+
+def test_one_unit_has_no_interval_and_no_test_of_a_difference() -> None:
+    table = table_of({"injected": 1, "abstract": 2}, {"injected": 1, "abstract": 0})
+    alone = where_summary(table[(table["vector"] == "cat") & (table["text"] == 1)], small_settings().where)
+    assert list(alone["units"]) == [1, 1]
+    missing = [f"{name}_{end}" for name in ("accuracy_injected", "accuracy_abstract", "difference") for end in ENDS]
+    assert alone[[*missing, "difference_p"]].isna().all(axis=None)
+    assert not alone.drop(columns=[*missing, "difference_p"]).isna().any(axis=None)
+
+
+def test_the_p_value_of_places_is_that_of_one_draw_with_the_choices_among_them() -> None:
+    """Of one permutation: it is counted with what was found, so the p-value is a half or one."""
+    choices = np.array([[1, 2, 3]])
+    found = {place_p_value(choices, 1, seed=seed) for seed in range(20)}
+    assert found == {0.5, 1.0}
+    assert place_p_value(choices, 999, seed=0) == place_p_value(choices, 999, seed=0)
 
 
 def test_the_p_value_of_places_is_that_of_all_permutations() -> None:

@@ -1,0 +1,226 @@
+"""Ask the tests of every mutant that mutmut makes of what the numbers go through, and name those that no test notices.
+
+    python -m tests.mutants [PATTERN]...
+
+PATTERN: of mutants' names, with `*`; all by default. mutmut starts pytest anew for each of them. Here each is asked in
+a fork of a process in which the tests have run once, in a tenth of the time. What was found is in mutants/asked.tsv and
+holds until the file that has the mutant changes. The exit status is 1 where one lives that tests/mutants.md does not
+explain.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import hashlib
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import Phase
+from hypothesis import settings as hypothesis_settings
+from mutmut.__main__ import create_mutants
+from mutmut.configuration import config
+from mutmut.mutation import trampoline
+from mutmut.mutation.data import SourceFileMutationData
+from mutmut.utils.file_utils import copy_src_dir, setup_source_paths
+
+MADE = Path("mutants")
+ASKED = MADE / "asked.tsv"
+EXPLAINED = Path(__file__).with_suffix(".md")
+LIVES, NOTICED, TOO_LONG, NO_TEST = "lives", "noticed", "too long", "no test"
+
+
+def made(patterns: Sequence[str]) -> dict[str, str]:
+    """Make the mutants of every file. Their names, as `introspection.intervals.x_percentile_interval__mutmut_3`, each
+    with a hash of the file that it is in."""
+    trampoline.set_mutant_under_test("mutant_generation")
+    shutil.rmtree(MADE / "src", ignore_errors=True)  # mutmut keeps what it finds there
+    MADE.mkdir(exist_ok=True)
+    copy_src_dir()
+    setup_source_paths()
+    create_mutants(os.cpu_count() or 1)
+    found: dict[str, str] = {}
+    for path in sorted(MADE.rglob("*.py.meta")):
+        source = path.relative_to(MADE).with_suffix("")
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+        data = SourceFileMutationData(path=source)
+        data.load()
+        found |= {name: digest for name in data.exit_code_by_key if any(fnmatch(name, each) for each in patterns)}
+    return found
+
+
+class Asking:
+    """A pytest plugin that runs the tests once and then asks those of each mutant that call what it changes."""
+
+    def __init__(self, mutants: dict[str, str], processes: int) -> None:
+        self._mutants, self._processes = mutants, processes
+        self._failed = False
+        self._running = ""
+        self._items: dict[str, Any] = {}
+        self._callers: dict[str, set[str]] = defaultdict(set)
+        self._took: dict[str, float] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """After the profile of conftest.py: the first example that fails is enough, and none is remembered."""
+        phases = (Phase.explicit, Phase.generate)
+        hypothesis_settings.register_profile("mutants", phases=phases, database=None, deadline=None)
+        hypothesis_settings.load_profile("mutants")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._failed |= report.failed
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self._warm(session.items)
+        caches = [each for each in gc.get_objects() if isinstance(each, functools._lru_cache_wrapper) and _ours(each)]
+        gc.freeze()
+        asked = _asked()
+        waiting = [name for name, digest in self._mutants.items() if (name, digest) not in asked]
+        print(f"\n{len(self._items)} tests, {len(self._mutants)} mutants, of which {len(waiting)} are to be asked")
+        children: dict[int, tuple[str, float]] = {}  # by process: the mutant, and until when it may take
+        with ASKED.open("a", encoding="utf-8") as file:
+            while waiting or children:
+                while waiting and len(children) < self._processes:
+                    name = waiting.pop(0)
+                    tests = self._in_order(self._callers[name.rpartition("__mutmut_")[0]])
+                    limit = time.monotonic() + 20 + 10 * sum(self._took[test] for test in tests)
+                    children[self._ask(name, tests, caches)] = name, limit
+                for process, answer in list(_ended(children)):
+                    name, _ = children.pop(process)
+                    file.write(f"{name}\t{self._mutants[name]}\t{answer}\n")
+                    file.flush()
+                time.sleep(0.005)
+        return True
+
+    def _warm(self, items: Sequence[Any]) -> None:
+        """Run every test, unchanged, and note which functions it calls and how long it takes."""
+
+        def called(function: str, caller: object = None) -> None:
+            self._callers[function].add(self._running)
+
+        trampoline.record_trampoline_hit = called
+        trampoline.set_mutant_under_test("stats")
+        self._items = {item.nodeid: item for item in items}
+        for place, item in enumerate(items):
+            self._running, begun = item.nodeid, time.monotonic()
+            elsewhere = next(other for other in items if other.path != item.path)
+            self._run(item, items[place + 1] if place + 1 < len(items) else elsewhere)
+            self._took[item.nodeid] = time.monotonic() - begun
+            if self._failed:
+                pytest.exit(f"{item.nodeid} fails with nothing changed", returncode=2)
+        trampoline.set_mutant_under_test("")
+
+    def _in_order(self, tests: Iterable[str]) -> list[str]:
+        """File by file, the one that takes the least first: what the tests of a file share is made once."""
+        by_file: dict[str, list[str]] = defaultdict(list)
+        for test in tests:
+            by_file[test.partition("::")[0]].append(test)
+        files = sorted(by_file.values(), key=lambda of_file: sum(self._took[test] for test in of_file))
+        return [test for of_file in files for test in sorted(of_file, key=self._took.__getitem__)]
+
+    @staticmethod
+    def _run(item: Any, following: Any) -> None:
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+
+    def _ask(self, mutant: str, tests: Sequence[str], caches: Sequence[Any]) -> int:
+        """A process that runs the tests until one fails, and ends with what that says."""
+        process = os.fork()
+        if process:
+            return process
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        for cache in caches:  # what the unchanged code has put there
+            cache.cache_clear()
+        trampoline.set_mutant_under_test(mutant)
+        status = _STATUS[LIVES] if tests else _STATUS[NO_TEST]
+        try:
+            for place, test in enumerate(tests):
+                self._run(self._items[test], self._items[tests[min(place + 1, len(tests) - 1)]])
+                if self._failed:
+                    status = _STATUS[NOTICED]
+                    break
+        except BaseException:
+            status = _STATUS[NOTICED]
+        os._exit(status)
+
+
+def _ours(function: Any) -> bool:
+    return str(getattr(function, "__module__", "")).startswith("introspection")
+
+
+_STATUS = {LIVES: 0, NOTICED: 1, NO_TEST: 33}
+
+
+def _ended(children: dict[int, tuple[str, float]]) -> Iterator[tuple[int, str]]:
+    """The processes that have ended, or have been ended for taking too long, and what they say."""
+    by_status = {status: answer for answer, status in _STATUS.items()}
+    for process, (_, limit) in children.items():
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            yield process, by_status.get(os.waitstatus_to_exitcode(status), NOTICED)
+        elif time.monotonic() > limit:
+            os.killpg(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            yield process, TOO_LONG
+
+
+def _asked() -> dict[tuple[str, str], str]:
+    """By mutant and hash of its file, what was found until now."""
+    lines = ASKED.read_text(encoding="utf-8").splitlines() if ASKED.is_file() else []
+    return {(name, digest): answer for name, digest, answer in (line.split("\t") for line in lines)}
+
+
+def explained(text: str) -> set[str]:
+    """The mutants that the table of tests/mutants.md names, as `matched.covariance_vectors 4`, without `x_`."""
+    found = set()
+    for cell in re.findall(r"^\|[^|]*\|[^|]*\|([^|]*)\|$", text, re.MULTILINE):
+        for module, functions in re.findall(r"`([\w.]+)` ([^`]*)", cell):
+            function = ""
+            for word in re.findall(r"[\w.]+", functions):
+                function = function if word.isdigit() else word
+                found |= {f"{module}.{function} {word}"} if word.isdigit() else set()
+    return found
+
+
+def is_explained(mutant: str, reasons: set[str]) -> bool:
+    """Whether one of the reasons is this mutant's; they name its module by its end."""
+    name, _, number = mutant.rpartition("__mutmut_")
+    module, _, function = name.rpartition(".")
+    function = re.sub(r"^xǁ|^x_", "", function).replace("ǁ", ".")
+    return any(f"{module}.{function} {number}".endswith(f".{reason}") for reason in reasons)
+
+
+def main(patterns: Sequence[str]) -> int:
+    """Make the mutants, ask, and say which live."""
+    mutants = made(patterns or ["*"])
+    sys.path.insert(0, str(MADE / "src"))
+    arguments = [*config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]
+    status = pytest.main(arguments, plugins=[Asking(mutants, os.cpu_count() or 1)])
+    if status not in (0, 5):
+        return int(status)
+    asked, reasons = _asked(), explained(EXPLAINED.read_text(encoding="utf-8"))
+    answers = {name: asked.get((name, digest), "") for name, digest in mutants.items()}
+    for answer in (NOTICED, TOO_LONG, LIVES, NO_TEST):
+        print(f"{answer}: {sum(each == answer for each in answers.values())}")
+    alive = [name for name, answer in answers.items() if answer in (LIVES, NO_TEST)]
+    unexplained = [name for name in alive if not is_explained(name, reasons)]
+    print("\n".join(["living and not explained:", *unexplained] if unexplained else ["those that live are explained"]))
+    return int(bool(unexplained))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
