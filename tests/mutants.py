@@ -19,7 +19,7 @@ import shutil
 import signal
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -69,6 +69,8 @@ class Asking:
         self._items: dict[str, Any] = {}
         self._callers: dict[str, set[str]] = defaultdict(set)
         self._took: dict[str, float] = {}
+        self._files: list[str] = []
+        self._noticed: dict[str, Counter[str]] = defaultdict(Counter)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -94,12 +96,13 @@ class Asking:
             while waiting or children:
                 while waiting and len(children) < self._processes:
                     name = waiting.pop(0)
-                    tests = self._in_order(self._callers[name.rpartition("__mutmut_")[0]])
+                    function = name.rpartition("__mutmut_")[0]
+                    tests = self._in_order(self._callers[function], function.rpartition(".")[0])
                     limit = time.monotonic() + 20 + 10 * sum(self._took[test] for test in tests)
                     children[self._ask(name, tests, caches)] = name, limit
-                for process, answer in list(_ended(children)):
+                for process, status in list(_ended(children)):
                     name, _ = children.pop(process)
-                    file.write(f"{name}\t{self._mutants[name]}\t{answer}\n")
+                    file.write(f"{name}\t{self._mutants[name]}\t{self._answer(name, status)}\n")
                     file.flush()
                 time.sleep(0.005)
         return True
@@ -113,6 +116,7 @@ class Asking:
         trampoline.record_trampoline_hit = called
         trampoline.set_mutant_under_test("stats")
         self._items = {item.nodeid: item for item in items}
+        self._files = list(dict.fromkeys(test.partition("::")[0] for test in self._items))
         for place, item in enumerate(items):
             self._running, begun = item.nodeid, time.monotonic()
             elsewhere = next(other for other in items if other.path != item.path)
@@ -122,13 +126,21 @@ class Asking:
                 pytest.exit(f"{item.nodeid} fails with nothing changed", returncode=2)
         trampoline.set_mutant_under_test("")
 
-    def _in_order(self, tests: Iterable[str]) -> list[str]:
-        """File by file, the one that takes the least first: what the tests of a file share is made once."""
+    def _in_order(self, tests: Iterable[str], module: str) -> list[str]:
+        """File by file, since what its tests share is made once: first those that have noticed most mutants of the
+        module, then the one that takes the least."""
         by_file: dict[str, list[str]] = defaultdict(list)
         for test in tests:
             by_file[test.partition("::")[0]].append(test)
-        files = sorted(by_file.values(), key=lambda of_file: sum(self._took[test] for test in of_file))
-        return [test for of_file in files for test in sorted(of_file, key=self._took.__getitem__)]
+        noticed = self._noticed[module]
+        files = sorted(by_file, key=lambda each: (-noticed[each], sum(self._took[test] for test in by_file[each])))
+        return [test for each in files for test in sorted(by_file[each], key=self._took.__getitem__)]
+
+    def _answer(self, mutant: str, status: int) -> str:
+        """What the exit status says; one above all of ours is the number of the file whose test has failed."""
+        if status >= _FIRST_FILE:
+            self._noticed[mutant.rpartition(".")[0]][self._files[status - _FIRST_FILE]] += 1
+        return _BY_STATUS.get(status, NOTICED)
 
     @staticmethod
     def _run(item: Any, following: Any) -> None:
@@ -146,15 +158,15 @@ class Asking:
         for cache in caches:  # what the unchanged code has put there
             cache.cache_clear()
         trampoline.set_mutant_under_test(mutant)
-        status = _STATUS[LIVES] if tests else _STATUS[NO_TEST]
-        try:
-            for place, test in enumerate(tests):
+        status = _LIVES if tests else _NO_TEST
+        for place, test in enumerate(tests):
+            try:
                 self._run(self._items[test], self._items[tests[min(place + 1, len(tests) - 1)]])
-                if self._failed:
-                    status = _STATUS[NOTICED]
-                    break
-        except BaseException:
-            status = _STATUS[NOTICED]
+            except BaseException:
+                self._failed = True
+            if self._failed:
+                status = _FIRST_FILE + self._files.index(test.partition("::")[0])
+                break
         os._exit(status)
 
 
@@ -162,20 +174,20 @@ def _ours(function: Any) -> bool:
     return str(getattr(function, "__module__", "")).startswith("introspection")
 
 
-_STATUS = {LIVES: 0, NOTICED: 1, NO_TEST: 33}
+_LIVES, _NO_TEST, _TOO_LONG, _FIRST_FILE = 0, 1, 2, 3
+_BY_STATUS = {_LIVES: LIVES, _NO_TEST: NO_TEST, _TOO_LONG: TOO_LONG}
 
 
-def _ended(children: dict[int, tuple[str, float]]) -> Iterator[tuple[int, str]]:
-    """The processes that have ended, or have been ended for taking too long, and what they say."""
-    by_status = {status: answer for answer, status in _STATUS.items()}
+def _ended(children: dict[int, tuple[str, float]]) -> Iterator[tuple[int, int]]:
+    """The processes that have ended, or have been ended for taking too long, and their status."""
     for process, (_, limit) in children.items():
         ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
-            yield process, by_status.get(os.waitstatus_to_exitcode(status), NOTICED)
+            yield process, os.waitstatus_to_exitcode(status)
         elif time.monotonic() > limit:
             os.killpg(process, signal.SIGKILL)
             os.waitpid(process, 0)
-            yield process, TOO_LONG
+            yield process, _TOO_LONG
 
 
 def _asked() -> dict[tuple[str, str], str]:

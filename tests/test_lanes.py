@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import chdir
@@ -14,6 +15,7 @@ import yaml
 from dvc.repo import Repo
 
 from tests.conftest import ROOT
+from tests.dependencies import STAGES
 
 STAGE = """
 import sys, time
@@ -88,3 +90,17 @@ def test_after_a_failure_what_runs_is_finished_and_nothing_else_begins(tmp_path:
     assert set(lock(folder)["stages"]) == {"a"}
     assert not (folder / "b").exists() and not (folder / "c").exists()
     assert not (folder / ".dvc" / "tmp" / "lock").exists() or reproduce(folder, "dvc", "status").returncode == 0
+
+
+def test_what_make_reproduces_needs_nothing_that_only_a_training_leaves() -> None:
+    """It runs in a clone, which has nothing below `build`: what a stage reads there, another that it runs writes."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (left_out,) = re.findall(r"REPRO_IN_LANES\) .* grep -v '(.*)'\)", makefile)
+    (trained,) = re.findall(r"REPRO_IN_LANES\) .* --name-only \| grep '(.*)'\)", makefile)
+    of_training = {name for name in STAGES if re.match(trained.replace(r"\|", "|"), name)}
+    reproduced = {name for name in STAGES if not re.match(left_out.replace(r"\|", "|"), name)}
+    assert reproduced | of_training | {"fetch"} == set(STAGES) and not reproduced & of_training
+    read = {path for name in reproduced for path in STAGES[name]["deps"] if path.startswith("build/")}
+    outputs = (out for name in reproduced for out in STAGES[name].get("outs", ()))
+    written = {out if isinstance(out, str) else next(iter(out)) for out in outputs}
+    assert read and read <= written
