@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help:
 	@grep -E '^#' Makefile | head -1
-	@echo 'make reproduce: run every stage again but the training of the organisms.  make organisms: train them again.'
+	@echo 'make reproduce: run every stage again but the training of the organisms, and what is asked on its way.  make organisms: those.'
 	@echo 'make quick: the verdict on every model of the study in minutes, with wider intervals.'
 	@echo 'make plan: what the study needs here, before it is run.  make bench: the benchmark table.'
 	@echo 'make docs: docs/result-files.md, from the tables as the code declares them, and docs/reruns.md, from dvc.yaml.  make site: the documentation as a site, in build/site.'
