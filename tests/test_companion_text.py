@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from introspection.companion import pages, site
 from introspection.companion.files import Place, ResultFile
 from introspection.companion.passages import passages
-from introspection.companion.rows import cell, embedded, packed
+from introspection.companion.rows import LETTERS, cell, embedded, packed
 from introspection.tables import Column, Table, nats
 from tests.parsed_html import BREAKING, parsed, unpacked
 
@@ -80,6 +80,7 @@ def test_the_shortest_of_all_forms_is_taken() -> None:
     assert packed(["ab"] * 40 + ["cd"] * 40) == {"levels": ["ab", "cd"], "runs": [0, 40, 1, 40]}
     many = [f"a level of its own, {number}" for number in range(63)]  # more than there are letters
     assert packed(many * 3) == {"levels": many, "codes": [*range(63)] * 3}
+    assert packed(many[:62] * 3) == {"levels": many[:62], "letters": LETTERS * 3}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["info", "no_info", ""]), st.booleans(), st.text()), max_size=30))

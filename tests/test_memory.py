@@ -7,7 +7,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from introspection.engine.memory import SLICE, SLICE_ON_GPU, batch_bytes, is_out_of_memory, tokens_in
+from introspection.engine.memory import (
+    SLICE,
+    SLICE_ON_GPU,
+    TOKENS_PER_BATCH,
+    batch_bytes,
+    is_out_of_memory,
+    slice_tokens,
+    tokens_in,
+    tokens_that_fit,
+)
 
 SIZES = SimpleNamespace(hidden_size=1000, intermediate_size=3000)
 STREAM = 2 * 1000 * 2  # bytes of a token in float16: the residual stream twice
@@ -38,6 +47,22 @@ def test_as_many_tokens_are_read_as_fit_into_four_fifths_of_what_is_free(tokens:
 
 def test_at_least_one_token_is_read() -> None:
     assert tokens_in(0, SIZES, torch.float16) == 1
+
+
+def test_a_gpu_reads_what_its_free_memory_holds_and_another_machine_a_fixed_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Free is what the driver has not given out, and what torch holds of it and does not use."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100_000_000, 900_000_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 50_000_000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20_000_000)
+    model = SimpleNamespace(
+        device=SimpleNamespace(type="cuda"), text_config=SIZES, model=SimpleNamespace(dtype=torch.float16)
+    )
+    assert tokens_that_fit(model) == tokens_in(130_000_000, SIZES, torch.float16) > 1
+    model.device.type = "cpu"
+    assert tokens_that_fit(model) == TOKENS_PER_BATCH
+    assert (slice_tokens(True), slice_tokens(False)) == (SLICE_ON_GPU, SLICE)
 
 
 def test_which_errors_say_that_memory_ran_out() -> None:
