@@ -61,6 +61,8 @@ def share_in_lanes(engine: Callable[..., Arm], *args: Any) -> float:
     """
 
     def on_one_thread() -> float:
+        global _profiling
+        _profiling = False  # of this process, which ends with it
         torch.set_num_threads(1)
         return engine(*args).share
 
@@ -115,6 +117,8 @@ def timed(run: Callable[[], Outputs], *, at_most: int = 5, budget: float = 10.0)
     return min(times), _peak(cuda) - before, outputs
 
 
+_profiling = True
+
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::linear", "aten::matmul")
 
 
@@ -123,7 +127,10 @@ def parts_of(run: Callable[[], Outputs]) -> dict[str, float]:
 
     Attention is a softmax beside its products, for which there is no rate of a plain one; of tensors: norms, rotary
     embeddings, activations, copies; besides: tokenizing, planning, tables, and what Python takes to call all of it.
+    Nothing in lanes, where only the time is asked for.
     """
+    if not _profiling:
+        return {}
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         begun = time.perf_counter()
         run()
