@@ -191,15 +191,15 @@ def test_the_search_finds_the_strength_of_an_effect_that_saturates(
 
 
 def searched(offs: Sequence[float], strongest: float = 1024.0, steps: int = 20) -> tuple[list[float], Matched]:
-    """What is tried after the strength of 1, in octaves, where each effect is so many octaves off the target of 1."""
+    """What is tried after a strength of 3, in octaves of it, where each effect is so many octaves off its target."""
     script, tried = iter(offs), list[float]()
 
     def effects(asked: Sequence[Injection]) -> list[float]:
-        tried.extend(math.log2(each.strength) for each in asked)
+        tried.extend(math.log2(each.strength / 3) for each in asked)
         return [2.0 ** next(script) for _ in asked]
 
     settings = EFFECT.model_copy(update={"strongest": strongest, "steps": steps})
-    [found] = match_effect(effects, [(Injection("random_1", 1.0, 1, 2), 2.0 ** next(script))], 1.0, settings)
+    [found] = match_effect(effects, [(Injection("random_1", 3.0, 1, 2), 2.0 ** next(script))], 1.0, settings)
     return tried, found
 
 
@@ -221,20 +221,20 @@ def searched(offs: Sequence[float], strongest: float = 1024.0, steps: int = 20) 
 def test_each_step_of_the_search_by_hand(offs: list[float], tried: list[float], sign: int) -> None:
     found_by, found = searched([sign * off for off in offs])
     assert found_by == pytest.approx([sign * each for each in tried])
-    assert found.reached and math.log2(found.injection.strength) == pytest.approx(sign * tried[-1])
+    assert found.reached and math.log2(found.injection.strength / 3) == pytest.approx(sign * tried[-1])
 
 
 def test_the_search_ends_at_the_ends_of_its_range() -> None:
     tried, found = searched([-9, -9], strongest=8.0)
-    assert tried == [3.0] and found.injection.strength == 8.0 and not found.reached  # of equals the last
+    assert tried == [3.0] and found.injection.strength == 24.0 and not found.reached  # of equals the last
     tried, found = searched([9, 8], strongest=8.0)
-    assert tried == [-3.0] and found.injection.strength == 1 / 8 and found.effect == 256.0
+    assert tried == [-3.0] and found.injection.strength == 3 / 8 and found.effect == 256.0
 
 
 def test_the_search_ends_with_its_steps_and_keeps_the_nearest() -> None:
     tried, found = searched([-2, -0.5, 2, -1, -1, 2], steps=3)
     assert len(tried) == 3 and not found.reached
-    assert math.log2(found.injection.strength) == pytest.approx(1.0) and found.effect == 2**-0.5
+    assert math.log2(found.injection.strength / 3) == pytest.approx(1.0) and found.effect == 2**-0.5
 
 
 @pytest.mark.parametrize(("effect", "reached"), [(1.125, True), (0.875, True), (1.1250001, False), (0.8749999, False)])

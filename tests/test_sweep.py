@@ -133,6 +133,8 @@ def test_certain_answers_are_told_apart_and_equal_ones_broken_by_length() -> Non
     assert (certain.first_layer, certain.last_layer, certain.p_yes) == (2, 5, 1.0)
     equal = choose_range(table([(2, 7, 1.0), (4, 6, 1.0), (3, 5, 1.0)]), "cat", "info", 0.25)
     assert (equal.first_layer, equal.last_layer) == (3, 5)
+    later = choose_range(table([(1, 3, 1.0), (5, 6, 1.0)]), "cat", "info", 0.0)
+    assert (later.first_layer, later.last_layer) == (5, 6)
 
 
 def test_equals_of_a_length_are_broken_by_the_earliest() -> None:
