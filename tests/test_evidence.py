@@ -237,6 +237,19 @@ def test_there_is_no_share_of_what_is_no_shift(test: str, by: float) -> None:
     assert all(math.isnan(each) for each in (finding.number, finding.low, finding.high)) and not finding.passed
 
 
+def test_a_small_shift_has_shares_too() -> None:
+    population = tables().population
+    population["logit_difference_injected"] -= 2.5
+    assert found("rest", replace(tables(), population=population)).number == (SHARED - 2.5) / 0.5
+
+
+def test_two_directions_vary() -> None:
+    population = tables().population
+    two = population[(population["kind"] != "concept") | population["vector"].isin(["cat", "bread"])]
+    moved = found("moved", replace(tables(), population=two))
+    assert (moved.number, moved.low, moved.high) == (2.75, 2.0, 3.5)
+
+
 def test_one_direction_of_a_kind_cannot_vary() -> None:
     population = tables().population
     alone = population[(population["kind"] != "concept") | (population["vector"] == "cat")]
