@@ -30,6 +30,8 @@ help:
 STUDIED := $(shell sed -n 's/^  models: \[\(.*\)\].*/\1/p' params.yaml | tr ',' ' ')
 ANEW ?= $(filter organism,$(STUDIED))
 STAGES = $$($(BIN)/dvc stage list --name-only)
+# The stages that train, and those that read what only a training leaves.
+OF_TRAINING = ^train\|^curve
 REPRO = $(BIN)/python scripts/quicker_dvc.py repro
 # So many stages at a time, as far as none reads what another writes. A GPU has memory for one model alone.
 LANES ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo 1 || echo 2)
@@ -85,12 +87,12 @@ reproduce: $(VENV)/.installed .dvc/config.local
 	$(REPRO) check fetch
 	$(BIN)/python stages/plan.py
 	rm -rf .work/committed && mkdir -p .work && cp -r results .work/committed
-	$(REPRO_IN_LANES) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '^train\|^curve\|^fetch')
+	$(REPRO_IN_LANES) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '$(OF_TRAINING)\|^fetch')
 	$(BIN)/introspection compare .work/committed
 
 organisms: $(VENV)/.installed .dvc/config.local
 	$(REPRO) check
-	$(REPRO_IN_LANES) --force --single-item $$($(BIN)/dvc stage list --name-only | grep '^train\|^curve')
+	$(REPRO_IN_LANES) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep '$(OF_TRAINING)')
 
 clean:
 	rm -rf .work paper/build/tex paper/build/companion .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
