@@ -3,9 +3,9 @@
     python -m tests.mutants [PATTERN]...
 
 PATTERN: of mutants' names, with `*`; all by default. mutmut starts pytest anew for each of them. Here each is asked in
-a fork of a process in which the tests have run once, in a tenth of the time. What was found is in mutants/asked.tsv and
-holds until the file that has the mutant changes. The exit status is 1 where one lives that tests/mutants.md does not
-explain.
+a fork of a process in which the tests have run once, in a tenth of the time: all of them first by their quick tests, then
+those that are still unnoticed by the others. What was found is in mutants/asked.tsv and holds until the file that has
+the mutant changes. The exit status is 1 where one lives that tests/mutants.md does not explain.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ from mutmut.utils.file_utils import copy_src_dir, setup_source_paths
 MADE = Path("mutants")
 ASKED = MADE / "asked.tsv"
 EXPLAINED = Path(__file__).with_suffix(".md")
-LIVES, NOTICED, TOO_LONG, NO_TEST = "lives", "noticed", "too long", "no test"
+LIVES, NOTICED, TOO_LONG, NO_TEST, UNNOTICED = "lives", "noticed", "too long", "no test", "not by the quick tests"
+QUICK = 12.0  # seconds of tests that every mutant is asked before any is asked more
 
 
 def made(patterns: Sequence[str]) -> dict[str, str]:
@@ -89,20 +90,23 @@ class Asking:
         caches = [each for each in gc.get_objects() if isinstance(each, functools._lru_cache_wrapper) and _ours(each)]
         gc.freeze()
         asked = _asked()
-        waiting = [name for name, digest in self._mutants.items() if (name, digest) not in asked]
-        print(f"\n{len(self._items)} tests, {len(self._mutants)} mutants, of which {len(waiting)} are to be asked")
+        before = {name: asked.get((name, digest), "") for name, digest in self._mutants.items()}
+        waiting, later = ([name for name, answer in before.items() if answer == known] for known in ("", UNNOTICED))
+        print(f"\n{len(self._items)} tests, {len(before)} mutants, of which {len(waiting + later)} are to be asked")
         children: dict[int, tuple[str, float]] = {}  # by process: the mutant, and until when it may take
         with ASKED.open("a", encoding="utf-8") as file:
-            while waiting or children:
-                while waiting and len(children) < self._processes:
-                    name = waiting.pop(0)
-                    function = name.rpartition("__mutmut_")[0]
-                    tests = self._in_order(self._callers[function], function.rpartition(".")[0])
-                    limit = time.monotonic() + 20 + 10 * sum(self._took[test] for test in tests)
-                    children[self._ask(name, tests, caches)] = name, limit
+            while waiting or later or children:
+                while (waiting or later) and len(children) < self._processes:
+                    quickly = bool(waiting)
+                    name = (waiting or later).pop(0)
+                    tests, whole = self._tests(name, quickly)
+                    limit = time.monotonic() + 20 + 4 * sum(self._took[test] for test in tests)
+                    children[self._ask(name, tests, caches, whole)] = name, limit
                 for process, status in list(_ended(children)):
                     name, _ = children.pop(process)
-                    file.write(f"{name}\t{self._mutants[name]}\t{self._answer(name, status)}\n")
+                    answer = self._answer(name, status)
+                    later += [name] if answer == UNNOTICED else []
+                    file.write(f"{name}\t{self._mutants[name]}\t{answer}\n")
                     file.flush()
                 time.sleep(0.005)
         return True
@@ -126,6 +130,14 @@ class Asking:
                 pytest.exit(f"{item.nodeid} fails with nothing changed", returncode=2)
         trampoline.set_mutant_under_test("")
 
+    def _tests(self, mutant: str, quickly: bool) -> tuple[list[str], bool]:
+        """The tests that the mutant is asked, and whether they are all that call what it changes."""
+        function = mutant.rpartition("__mutmut_")[0]
+        tests = self._in_order(self._callers[function], function.rpartition(".")[0])
+        took = [sum(self._took[test] for test in tests[: place + 1]) for place in range(len(tests))]
+        quick = [test for test, until in zip(tests, took, strict=True) if until <= QUICK] or tests[:1]
+        return (quick, len(quick) == len(tests)) if quickly else (tests, True)
+
     def _in_order(self, tests: Iterable[str], module: str) -> list[str]:
         """File by file, since what its tests share is made once: first those that have noticed most mutants of the
         module, then the one that takes the least."""
@@ -146,7 +158,7 @@ class Asking:
     def _run(item: Any, following: Any) -> None:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
 
-    def _ask(self, mutant: str, tests: Sequence[str], caches: Sequence[Any]) -> int:
+    def _ask(self, mutant: str, tests: Sequence[str], caches: Sequence[Any], whole: bool) -> int:
         """A process that runs the tests until one fails, and ends with what that says."""
         process = os.fork()
         if process:
@@ -158,7 +170,7 @@ class Asking:
         for cache in caches:  # what the unchanged code has put there
             cache.cache_clear()
         trampoline.set_mutant_under_test(mutant)
-        status = _LIVES if tests else _NO_TEST
+        status = (_LIVES if whole else _UNNOTICED) if tests else _NO_TEST
         for place, test in enumerate(tests):
             try:
                 self._run(self._items[test], self._items[tests[min(place + 1, len(tests) - 1)]])
@@ -174,8 +186,8 @@ def _ours(function: Any) -> bool:
     return str(getattr(function, "__module__", "")).startswith("introspection")
 
 
-_LIVES, _NO_TEST, _TOO_LONG, _FIRST_FILE = 0, 1, 2, 3
-_BY_STATUS = {_LIVES: LIVES, _NO_TEST: NO_TEST, _TOO_LONG: TOO_LONG}
+_LIVES, _NO_TEST, _TOO_LONG, _UNNOTICED, _FIRST_FILE = 0, 1, 2, 3, 4
+_BY_STATUS = {_LIVES: LIVES, _NO_TEST: NO_TEST, _TOO_LONG: TOO_LONG, _UNNOTICED: UNNOTICED}
 
 
 def _ended(children: dict[int, tuple[str, float]]) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
@@ -177,6 +177,7 @@ def test_a_template_has_no_lines_of_its_instructions_and_no_escaping_but_ours(tm
 
 
 @given(st.text(alphabet="ab \u732b\uff21\u200b\ufffd", min_size=1, max_size=120))
+@example("x" * (3 * BOX_WIDTH + 1))
 def test_a_token_is_cut_where_its_box_would_be_too_wide_and_nowhere_else(text: str) -> None:
     def width(piece: str) -> int:
         return sum(8 if each in "\u200b\ufffd" else 2 if each in "\u732b\uff21" else 1 for each in piece)
