@@ -3,8 +3,8 @@
     python -m tests.mutants [PATTERN]...
 
 PATTERN: of mutants' names, with `*`; all by default. mutmut starts pytest anew for each of them. Here each is asked in
-a fork of a process in which the tests have run once, in a tenth of the time: all of them first by their quick tests, then
-those that are still unnoticed by the others. What was found is in mutants/asked.tsv and holds until the file that has
+a fork of a process in which the tests have run once, in a tenth of the time: all first by their quick tests, then those
+that are still unnoticed by the others. What was found is in mutants/asked.tsv and holds until the file that has
 the mutant changes. The exit status is 1 where one lives that tests/mutants.md does not explain.
 """
 
