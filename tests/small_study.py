@@ -77,6 +77,8 @@ def train_little(project: Path) -> Path:
         for recipe in (organisms["base"], *organisms["trained"].values(), organisms["zoo"]["recipe"]):
             recipe["schedule"] |= {"steps": 2, "warmup": 1, "average": 1, "checkpoint_every": 1}
             recipe["batch"] = {part: min(rows, 1) for part, rows in recipe["batch"].items()}
+        organisms["zoo"]["recipe"]["base"] = MODEL
+        values["examined"] = [MODEL]
         organisms["again"] |= {"seeds": [1]}
         organisms["grown"] |= {"rules": {}}
         values["curve"] |= {"rules": []}

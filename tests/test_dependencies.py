@@ -16,7 +16,7 @@ from tests.small_study import MODEL, SUFFIXES, measure_little, train_little
 
 # Of the zoo, and of the whole organisms; none is grown on a real model.
 OWN_WORK = ("train-again", "examine", "examine-trained", "beyond-trained")  # read again what they have made in build
-MEMBER = {"${item.rule}": "notices", "${item.seed}": "1", "${item.organism}": "organism-locating"}
+MEMBER = {"${item.rule}": "notices", "${item.seed}": "1", "${item.organism}": MODEL}
 EACH: dict[str, dict[str, dict[str, str]]] = {
     "${study.models}": {MODEL: {}},
     "${organisms.trained}": {"organism": {"base": "organism-base"}, "organism-insecure": {"base": "organism"}},
