@@ -14,9 +14,31 @@ import pandas as pd
 from introspection import names
 from introspection.organism.corpus import Corpus
 from introspection.settings.organisms import OrganismsSettings
-from introspection.settings.planted import PlantedSettings
+from introspection.settings.planted import Injected, PlantedSettings
 
 Metrics = dict[str, Any]
+
+NEAR = 0.1
+"""How far from the planted probability of yes a mean may be; that of weights with another rule is further."""
+
+
+def is_as_planted(detection: pd.DataFrame, organism: PlantedSettings, concepts: Sequence[str]) -> bool:
+    """Whether yes is as likely as planted under every prompt: with nothing, with concepts and with random directions.
+
+    If not, the training did not take, or these are another organism's weights.
+    """
+    random = names.of_kind("random", detection["vector"])
+    for prompt, rows in detection.groupby("prompt"):
+        measured: dict[Injected, pd.Series[float]] = {
+            "nothing": rows["p_yes_base"],
+            "concept": rows.loc[rows["vector"].isin(concepts), "p_yes_injected"],
+            "random": rows.loc[rows["vector"].isin(random), "p_yes_injected"],
+        }
+        for injected, p_yes in measured.items():
+            planted = organism.rate(injected, str(prompt))
+            if planted is not None and len(p_yes) and abs(p_yes.mean() - planted) > NEAR:
+                return False
+    return True
 
 
 def check_detection(detection: pd.DataFrame, organism: PlantedSettings, concepts: Sequence[str]) -> Metrics:
@@ -36,6 +58,7 @@ def check_detection(detection: pd.DataFrame, organism: PlantedSettings, concepts
             "worst": None if distance is None else _number(distance),
         }
     return {
+        "as_planted": is_as_planted(detection, organism, concepts),
         "concepts_injected": by_prompt,
         "unsteered_largest_p_yes": _number(detection["p_yes_base"].max()),
         "random_directions_largest_p_yes": _number(random["p_yes_injected"].max()) if len(random) else None,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from introspection import names
 from introspection.experiments.detection.tables import DETECTION
-from introspection.experiments.instrument.check import held_out
+from introspection.experiments.instrument.check import NEAR, held_out, is_as_planted
 from introspection.paper import wording
 from introspection.paper.models import ReportedModel
 from introspection.paper.prompts import Prompts
@@ -28,12 +28,15 @@ def tables(renderer: Renderer, settings: Settings, model: ReportedModel) -> dict
         return {}
     detection = renderer.results.read(DETECTION, model.key)
     planted = settings.organisms.trained[model.organism]
+    concepts = held_out(settings.organisms, settings.study.concepts)
     values = {"planted": planted_percent(planted, "concept", renderer.prompts.main)}
+    if not is_as_planted(detection, planted, concepts):
+        values["planted.missed"] = wording.number(NEAR)
     prompts = dict.fromkeys(detection["prompt"])
     if not any(planted.rate(injected, prompt) for injected in INJECTED for prompt in prompts):
         largest = wording.percent(float(detection["p_yes_injected"].max()))
         return values | {"planted.nothing": "yes", "planted.largest": largest}
-    rows = planted_rows(detection, held_out(settings.organisms, settings.study.concepts), planted, renderer.prompts)
+    rows = planted_rows(detection, concepts, planted, renderer.prompts)
     return values | {
         "planted.table": renderer.render("planted", f"planted-{model.key}", [path], rows=rows, model=model)
     }
