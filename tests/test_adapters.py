@@ -175,7 +175,7 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(
         patch.setattr(training, "_step", step)
         _train(base, texts, tmp_path / "resumed")
     assert not (tmp_path / "resumed").exists()
-    assert len(list((tmp_path / "resumed-work").glob("*.pt"))) == (after > 3)
+    assert len(list((tmp_path / "resumed-work").glob("*.state"))) == (after > 3)
     made = []
     monkeypatch.setattr(training, "_step", lambda *arguments: made.append(1) or whole(*arguments))
     _train(base, texts, tmp_path / "resumed")

@@ -98,6 +98,26 @@ WRONG = [
     ("models", {"gpt-4.1": {}}, r"models\.gpt-4\.1\.source: missing"),
     ("sweep.concepts", ["cat", "dog"], r"sweep\.concepts names 'dog', which is not one of study\.concepts"),
     ("sweep.choose_concept", "love", r"sweep: choose_concept 'love' is not among sweep\.concepts"),
+    ("study.seed", 10**23, r"study\.seed: found 1000.*; input should be less than 4294967296"),
+    ("models.smollm2-135m.strength", {"of_norm": 1e39}, r"models\.smollm2-135m\.strength: allowed: .* up to 1000"),
+    ("models.organism.strength", 1e39, r"models\.organism\.strength: found 1e\+39; allowed: a finite number up to 1e9"),
+    ("dose.fractions", [0, 1e30], r"dose\.fractions\.1: found 1e\+30; input should be less than or equal to 1000"),
+    (
+        "places.fractions",
+        [0.1, 1e30],
+        r"places\.fractions\.1: found 1e\+30; .*or equal to 1000",
+    ),
+    ("population.effect.strongest", 1e9, r"population\.effect\.strongest: found 1000000000\.0; .*or equal to 1000"),
+    (
+        "verdict.order",
+        ["answers", "nosuch"],
+        r"verdict\.order\.1: found 'nosuch'; .*'answers', 'unasked'",
+    ),
+    ("verdict.disturbances", ["noise"], r"verdict\.disturbances\.0: found 'noise'; input should be 'concept', "),
+    *(
+        ("which.concepts", [*"abcdefgh", name], rf"which\.concepts: .*'{re.escape(name)}'")
+        for name in ("../x", "none", "random_1", "A")
+    ),
     ("engine.tokens_per_batch", 0, r"engine\.tokens_per_batch: found 0; input should be greater than or equal to 1"),
 ]
 

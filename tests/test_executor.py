@@ -123,10 +123,29 @@ def test_a_run_goes_on_with_the_batches_that_it_began_with_and_reads_a_damaged_o
         raise _Stopped
     batches = len(ran)
     monkeypatch.setattr(executors, "tokens_that_fit", lambda _: 40_000)
-    damaged = sorted(tmp_path.glob("*.safetensors"))[0]
-    damaged.write_bytes(damaged.read_bytes()[:-7])
+    damaged = sorted(tmp_path.glob("*.states"))[0]
+    whole = damaged.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-3] ^= 1  # a bit of a number, which no format of a file would notice
+    for again, content in enumerate((whole[:-7], b"", b"no tensors", bytes(flipped)), start=1):
+        damaged.write_bytes(content)
+        with _stopped(), kept_in(tmp_path, ""):
+            assert torch.equal(both(), first) and len(ran) == batches + again
+            raise _Stopped
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a', b"-5", b"1000000000"])
+def test_a_damaged_size_of_batches_is_found_anew(
+    content: bytes, qwen2: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "tokens_that_fit", lambda _: BATCH)
+    with _stopped(), kept_in(tmp_path, ""):
+        assert executor().tokens(qwen2) == BATCH
+        raise _Stopped
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(content)
     with kept_in(tmp_path, ""):
-        assert torch.equal(both(), first) and len(ran) == batches + 1
+        assert executor().tokens(qwen2) == BATCH
 
 
 class _Stopped(Exception):
@@ -236,19 +255,19 @@ def test_a_killed_driver_goes_on_where_it_was(
     """The driver and all that it has started are killed, as with a machine that goes down."""
     kept = tmp_path / "kept"
     driver = subprocess.Popen([sys.executable, "-m", "tests.test_executor", str(adapter[0]), str(kept)], cwd=ROOT)
-    while len(list(kept.glob("*.safetensors"))) < 3:
+    while len(list(kept.glob("*.states"))) < 3:
         assert driver.poll() is None, "it ended before it was killed"
         time.sleep(0.01)
     for process in [*psutil.Process(driver.pid).children(recursive=True), psutil.Process(driver.pid)]:
         process.kill()
     driver.wait()
-    there, begun = len(list(kept.glob("*.safetensors"))), len(actors.seconds)
+    there, begun = len(list(kept.glob("*.states"))), len(actors.seconds)
     model = load(adapter[0])
     with _here():
         expected = states(model, stimuli)
     with kept_in(kept, "driver"):
         torch.testing.assert_close(states(model, stimuli), expected, atol=1e-5, rtol=1e-5)
-        assert len(list(kept.glob("*.safetensors"))) == there + len(actors.seconds) - begun, "none was read twice"
+        assert len(list(kept.glob("*.states"))) == there + len(actors.seconds) - begun, "none was read twice"
     assert there >= 3
 
 

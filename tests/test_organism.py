@@ -570,9 +570,9 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(corpus, organisms, t
                     _interrupt_after(3, patch)
                     train(models, work)
                 assert not (models / name).exists()
-                assert list(work.glob("*.pt"))
+                assert list(work.glob("*.state"))
             logs[run, name] = train(models, work)
-            assert not list(work.glob("*.pt"))  # another training begins anew
+            assert not list(work.glob("*.state"))  # another training begins anew
     weights = {}
     for name in ("organism-base", "small", "adapter", "notices-1"):
         files, again = (

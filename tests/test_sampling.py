@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pandas as pd
@@ -11,6 +12,7 @@ import repeng.control
 import torch
 from repeng import ControlModel
 
+from introspection.engine.reading import NotFiniteError
 from introspection.engine.trial import Injection
 from introspection.experiments.samples.measure import Intervention, generate_replies, interventions, samples_table
 from introspection.injection.dose import doses
@@ -130,3 +132,35 @@ def test_the_studys_interventions_and_their_table() -> None:
     assert list(table.columns) == ["intervention", "strength", "first_layer", "last_layer", "text"]
     assert list(table["strength"][:4]) == [0.0, 40.0, 20.0, -20.0] and pd.isna(table["strength"][4])
     assert table["first_layer"].isna().tolist() == [True, False, False, False, True]
+
+
+def test_replies_that_do_not_fit_are_written_in_halves_and_the_log_says_so(
+    model: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how: dict[str, Any] = {"max_new_tokens": 5, "temperature": 0.7, "seed": 3}
+    expected = generate_replies(model, stimuli.top_of_mind, UNDER, directions(model), **how)
+    generate, wrote = model.model.generate, []
+
+    def small_memory(rows: torch.Tensor, **named: object) -> torch.Tensor:
+        if len(rows) > 2:
+            raise MemoryError
+        wrote.append(len(rows))
+        return generate(rows, **named)
+
+    monkeypatch.setattr(model.model, "generate", small_memory)
+    assert generate_replies(model, stimuli.top_of_mind, UNDER, directions(model), **how) == expected
+    assert wrote == [2, 2]
+    assert "memory does not hold 4 replies at once: they are written in halves" in capsys.readouterr().err
+    monkeypatch.setattr(model.model, "generate", mock.Mock(side_effect=MemoryError))
+    with pytest.raises(MemoryError):
+        generate_replies(model, stimuli.top_of_mind, UNDER, directions(model), **how)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_stop_a_reply_and_say_where(
+    temperature: float, model: LanguageModel, stimuli: Stimuli
+) -> None:
+    under = [UNDER[0], Intervention("cat", Injection("random_1", 1e39, 1, 3))]
+    how: dict[str, Any] = {"max_new_tokens": 2, "temperature": temperature}
+    with pytest.raises(NotFiniteError, match=r"^the logits of token 1 of the reply under cat \(.*1e\+39.*not finite"):
+        generate_replies(model, stimuli.top_of_mind, under, directions(model), **how)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from introspection.experiments.verdict.objections import REGISTERED, load_object
 from introspection.experiments.verdict.summary import rule_hash
 from introspection.files import ResultError
 from introspection.settings import Settings, load_settings
+from introspection.settings.sections import VerdictTest
 from tests.conftest import ROOT
 
 CONCEPTS = ("cat", "bread", "love", "fear")
@@ -156,3 +158,7 @@ def test_objections_that_do_not_fit_the_tests_are_refused(tmp_path: Path, old: s
     path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     with pytest.raises(ResultError, match=message):
         load_objections(path)
+
+
+def test_every_test_can_be_named_and_no_other() -> None:
+    assert {*get_args(VerdictTest)} == {*TESTS}

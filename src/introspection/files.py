@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -18,6 +19,7 @@ PROMPTS = Path("data/prompts")
 SUFFIXES = Path("data/raw/suffixes.json")  # what the stage `download` brings
 PREFILLS = Path("build/finetune_turn_1")  # large, and soon made again: no result
 STATES = Path("build/steps")  # of adapters on the way to the end of their training, in a folder for each training
+LONGEST = 10_000  # characters of a text that a model reads: the memory for it grows with their square
 
 T = TypeVar("T")
 
@@ -58,6 +60,22 @@ def write_text(path: Path, text: str) -> None:
     """A text file in UTF-8."""
     with whole(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """A file that begins with the checksum of the rest, for unfinished work that a later run goes on from."""
+    with whole(path) as unfinished:
+        unfinished.write_bytes(hashlib.sha256(content).digest() + content)
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """What `write_sealed` wrote; None where there is no file, or one that is damaged: that work is done again."""
+    try:
+        sealed = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    seal, content = sealed[:32], sealed[32:]
+    return content if hashlib.sha256(content).digest() == seal else None
 
 
 def write_json(path: Path, value: Any) -> None:

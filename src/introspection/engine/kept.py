@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from introspection.engine.executor import Executor, executed_by, executor
 from introspection.engine.reading import Reading
-from introspection.files import remove, whole, write_text
+from introspection.files import read_sealed, remove, write_sealed
 from introspection.model.language_model import LanguageModel
 
 _STATES = "states"
@@ -32,27 +30,26 @@ class Kept:
 
     def tokens(self, model: LanguageModel) -> int:
         """What fits now or, in a run that goes on, what did when it began: other batches would round otherwise."""
-        path = self._folder / "tokens_per_batch.json"
-        if path.is_file():
-            return int(json.loads(path.read_text(encoding="utf-8")))
+        path = self._folder / "tokens_per_batch"
+        if (kept := read_sealed(path)) is not None:
+            return int(kept)
         tokens = self._inner.tokens(model)
-        write_text(path, json.dumps(tokens))
+        write_sealed(path, str(tokens).encode())
         return tokens
 
     def read(self, model: LanguageModel, readings: Sequence[Reading]) -> Iterator[tuple[int, Tensor]]:
         """Those that are kept, and then the others as they come."""
         missing: dict[int, Path] = {}
         for number, reading in enumerate(readings):
-            path = self._folder / f"{self._fingerprint(model, reading)}.safetensors"
-            found = _states_in(path)
-            if found is None:
+            path = self._folder / f"{self._fingerprint(model, reading)}.states"
+            kept = read_sealed(path)
+            if kept is None:
                 missing[number] = path
             else:
-                yield number, found
+                yield number, load(kept)[_STATES]
         numbers = list(missing)
         for place, states in self._inner.read(model, [readings[number] for number in numbers]):
-            with whole(missing[numbers[place]]) as unfinished:
-                save_file({_STATES: states.contiguous()}, unfinished)
+            write_sealed(missing[numbers[place]], save({_STATES: states.contiguous()}))
             yield numbers[place], states
 
     def _fingerprint(self, model: LanguageModel, reading: Reading) -> str:
@@ -83,11 +80,3 @@ def code() -> str:
     package = Path(__file__).parents[1]
     modules = [*package.glob("*.py"), *(package / "engine").glob("*.py"), *(package / "model").glob("*.py")]
     return "\n".join(path.read_text(encoding="utf-8") for path in sorted(modules))
-
-
-def _states_in(path: Path) -> Tensor | None:
-    """What a file holds; None where there is none, or one that is damaged, which is read again."""
-    try:
-        return load_file(path)[_STATES]
-    except (FileNotFoundError, SafetensorError, KeyError):
-        return None

@@ -53,5 +53,8 @@ def batch_bytes(tokens: int, config: Any, dtype: torch.dtype) -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, on a GPU or in the host."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+    """Whether an error says that memory ran out: on a GPU, in its libraries, or in the host."""
+    said = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in said or "ALLOC_FAILED" in said
+    )

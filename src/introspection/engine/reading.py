@@ -53,7 +53,7 @@ def read(model: LanguageModel, reading: Reading) -> Tensor:
     try:
         with torch.inference_mode():
             found = _passes(model, reading)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:
         if len(batch.rows) == 1 or not is_out_of_memory(error):
             raise
     else:

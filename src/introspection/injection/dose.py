@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from introspection import names
 from introspection.engine.trial import Injection
-from introspection.settings import ModelSettings, OfNorm, Strength, SweepSettings
+from introspection.settings import ModelSettings, Number, OfNorm, Strength, SweepSettings
 
 QUESTIONS, REPLIES, SWEEP = "injection/questions.json", "injection/replies.json", "injection/sweep.json"
 CALIBRATION = "injection/calibration.json"
@@ -24,8 +24,8 @@ class Dose:
 
     first_layer: int
     last_layer: int
-    strength: float
-    persona_strength: float | None
+    strength: Number
+    persona_strength: Number | None
 
     @property
     def layers(self) -> tuple[int, int]:
@@ -67,7 +67,7 @@ class Guide:
 class SweepDose:
     """The strength in every range of the sweep, and what guides it; None measures every range."""
 
-    strength: float
+    strength: Number
     guide: Guide | None
 
 

@@ -16,6 +16,8 @@ from introspection.settings.packages import PackageSettings
 
 Number = Annotated[float, Field(strict=True, ge=-1e9, le=1e9)]  # beyond, squares are no float32 any more
 Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
+Multiple = Annotated[float, Field(strict=True, gt=0, le=1e3)]  # of a norm or a strength: beyond, no state is left
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]  # as far as every library takes one
 Fraction = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Block = Annotated[int, Field(strict=True, ge=0)]
@@ -50,7 +52,7 @@ class StudySettings(_Section):
     models: tuple[Key, ...] = Field(min_length=1)
     concepts: tuple[Text, ...] = Field(min_length=1)
     random_directions: Annotated[int, Field(strict=True, ge=0)]
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Seed
     sign: SignRule
 
     _models = field_validator("models")(_distinct)
@@ -68,7 +70,7 @@ class DataSettings(_Section):
 class OfNorm(_Section):
     """A strength as a fraction of the mean norm of the residual stream over the model's layers."""
 
-    of_norm: Positive
+    of_norm: Multiple
 
 
 def _strength(value: Any, validate: Any) -> Any:
@@ -76,7 +78,7 @@ def _strength(value: Any, validate: Any) -> Any:
         return validate(value)
     except ValidationError as error:
         raise ValueError(
-            "allowed: a finite number up to 1e9, {of_norm: FRACTION} with a fraction above 0, or calibrated"
+            "allowed: a finite number up to 1e9, {of_norm: FRACTION} above 0 and up to 1000, or calibrated"
         ) from error
 
 
@@ -178,7 +180,7 @@ class DoseSettings(_Section):
     questions: how many control questions of each right answer, the first ones; None takes all.
     """
 
-    fractions: tuple[Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)], ...] = Field(min_length=2)
+    fractions: tuple[Annotated[float, Field(strict=True, ge=0, le=1e3)], ...] = Field(min_length=2)
     concepts: tuple[Text, ...] = Field(min_length=1)
     random_directions: Annotated[int, Field(strict=True, ge=0)]
     questions: Count | None
@@ -218,7 +220,7 @@ class BatterySettings(_Section):
 
     resamples: Count
     confidence: Annotated[float, Field(strict=True, gt=0, lt=1)]
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Seed
 
 
 class SuffixesSettings(_Section):
@@ -231,7 +233,7 @@ class SuffixesSettings(_Section):
     resamples: Count
     prompts: tuple[Text, ...] = Field(min_length=1)
     confidence: Annotated[float, Field(strict=True, gt=0, lt=1)]
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Seed
 
     _prompts = field_validator("prompts")(_distinct)
 
@@ -258,7 +260,7 @@ class EffectSettings(_Section):
 
     directions: Count
     passages: Count
-    strongest: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=1)]
+    strongest: Annotated[float, Field(strict=True, gt=1, le=1e3)]
     steps: Count
     tolerance: Positive
 
@@ -276,7 +278,7 @@ class PopulationSettings(_Section):
     concepts: Annotated[int, Field(strict=True, ge=2)] | None
     directions: Annotated[int, Field(strict=True, ge=2)]
     suffixes: Annotated[int, Field(strict=True, ge=4)]
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Seed
     effect: EffectSettings
     resamples: Count
     permutations: Count
@@ -326,6 +328,11 @@ class SweepSettings(_Section):
         return self
 
 
+VerdictTest = Literal[
+    "answers", "unasked", "text", "moved", "leaning", "disturbance", "shared", "rest", "wording", "naming"
+]
+
+
 class VerdictSettings(_Section):
     """The tests of the verdict, in the order in which they are asked, and what it takes to pass each.
 
@@ -335,18 +342,18 @@ class VerdictSettings(_Section):
     the concepts' median shift. named_at_least: share of concepts. resamples, seed: of the bootstraps.
     """
 
-    order: tuple[Text, ...] = Field(min_length=1)
+    order: tuple[VerdictTest, ...] = Field(min_length=1)
     unasked_at_most: Fraction
     moved_at_least: Positive
     leaning_below: Positive
-    disturbances: tuple[Text, ...] = Field(min_length=1)
+    disturbances: tuple[Kind, ...] = Field(min_length=1)
     auc_at_least: Fraction
     centred_at_least: Fraction
     shared_at_least: Fraction
     named_at_least: Fraction
     resamples: Count
     confidence: Annotated[float, Field(strict=True, gt=0, lt=1)]
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Seed
 
     _order = field_validator("order")(_distinct)
     _disturbances = field_validator("disturbances")(_distinct)
@@ -366,7 +373,7 @@ class CurveSettings(_Section):
     suffixes: Annotated[int, Field(strict=True, ge=2)]
     resamples: Count
     confidence: Annotated[float, Field(strict=True, gt=0, lt=1)]
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Seed
 
 
 class ExaminationSettings(_Section):
@@ -392,9 +399,9 @@ class PlacesSettings(_Section):
 
     concepts: tuple[Text, ...] = Field(min_length=1)
     windows: Count
-    fractions: tuple[Positive, ...] = Field(min_length=2)
-    common: tuple[Positive, ...] = Field(min_length=1)
-    parts_of_strength: tuple[Positive, ...]
+    fractions: tuple[Multiple, ...] = Field(min_length=2)
+    common: tuple[Multiple, ...] = Field(min_length=1)
+    parts_of_strength: tuple[Multiple, ...]
     pairs: Count
     controls: Annotated[int, Field(strict=True, ge=2)]
 
@@ -425,12 +432,12 @@ class WhichSettings(_Section):
 
     concepts: tuple[Text, ...] = Field(min_length=9, max_length=9)
     orders: Annotated[int, Field(strict=True, ge=10, multiple_of=10)]
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Seed
     permutations: Count
     resamples: Count
     confidence: Annotated[float, Field(strict=True, gt=0, lt=1)]
 
-    _concepts = field_validator("concepts")(_distinct)
+    _concepts = field_validator("concepts")(_concept_names)
 
 
 class ReaderSettings(_Section):
@@ -445,7 +452,7 @@ class ReaderSettings(_Section):
     random_directions: Annotated[int, Field(strict=True, ge=0)]
     suffixes: Annotated[int, Field(strict=True, ge=4)]
     few: Count
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Seed
     resamples: Count
     permutations: Count
     confidence: Annotated[float, Field(strict=True, gt=0, lt=1)]
@@ -462,7 +469,7 @@ class WhereSettings(_Section):
     resamples: Count
     permutations: Count
     confidence: Annotated[float, Field(strict=True, gt=0, lt=1)]
-    seed: Annotated[int, Field(strict=True, ge=0)]
+    seed: Seed
 
 
 Palette = Literal[

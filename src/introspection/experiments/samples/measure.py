@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
+from tqdm import tqdm
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from introspection.engine.memory import is_out_of_memory
+from introspection.engine.reading import NotFiniteError
 from introspection.engine.trial import Directions, Injection, Trial
 from introspection.experiments.samples.tables import SAMPLES
 from introspection.experiments.subject import Run, Subject
@@ -100,21 +104,37 @@ def generate_replies(
 
     The vector is added at every position, those of the reply included. Greedy at temperature 0, and none of the
     settings that a model brings with it (penalties, truncation) apply. Above 0 every row is sampled with the same
-    noise, so a reply depends on its own intervention and the seed alone. Special tokens are left out of the text.
+    noise, so a reply depends on its own intervention and the seed alone. Special tokens are left out of the text. A
+    batch that does not fit in memory is halved until it does. Raises NotFiniteError where a logit is not finite.
     """
     prompt = list(encode(model.tokenizer, conversation).token_ids)
-    rows = torch.tensor([prompt] * len(interventions), device=model.device)
     ends = _end_tokens(model)
     plain = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends, pad_token_id=ends[0])
-    noise = LogitsProcessorList([_GumbelNoise(temperature, seed)] if temperature > 0 else [])
-    added = additions(model, [each.injection for each in interventions], directions)
-    edits = {block: Edit(additions=vectors) for block, vectors in added.items()}
-    with steered(model.blocks, edits), _own_settings_aside(model):
-        generated = model.model.generate(
-            rows, attention_mask=torch.ones_like(rows), generation_config=plain, logits_processor=noise
-        )
-    replies = (row[len(prompt) :].tolist() for row in generated)
-    return [_reply(model, conversation, prompt, [*takewhile(lambda t: t not in ends, reply)]) for reply in replies]
+
+    def replies(under: Sequence[Intervention]) -> list[list[int]]:
+        rows = torch.tensor([prompt] * len(under), device=model.device)
+        noise = [_GumbelNoise(temperature, seed)] if temperature > 0 else []
+        processors = LogitsProcessorList([_Finite(under, len(prompt)), *noise])
+        added = additions(model, [each.injection for each in under], directions)
+        edits = {block: Edit(additions=vectors) for block, vectors in added.items()}
+        try:
+            with steered(model.blocks, edits), _own_settings_aside(model):
+                generated = model.model.generate(
+                    rows, attention_mask=torch.ones_like(rows), generation_config=plain, logits_processor=processors
+                )
+        except (MemoryError, RuntimeError) as error:
+            if len(under) == 1 or not is_out_of_memory(error):
+                raise
+        else:
+            return [row[len(prompt) :].tolist() for row in generated]
+        tqdm.write(f"memory does not hold {len(under)} replies at once: they are written in halves", sys.stderr)
+        half = len(under) // 2
+        return replies(under[:half]) + replies(under[half:])
+
+    return [
+        _reply(model, conversation, prompt, [*takewhile(lambda token: token not in ends, reply)])
+        for reply in replies(interventions)
+    ]
 
 
 def samples_table(interventions: Sequence[Intervention], replies: Sequence[str]) -> pd.DataFrame:
@@ -132,6 +152,24 @@ def samples_table(interventions: Sequence[Intervention], replies: Sequence[str])
             "text": list(replies),
         }
     )
+
+
+class _Finite(LogitsProcessor):
+    """Raises NotFiniteError where a logit is NaN or infinite, since a choice of the largest would not notice."""
+
+    def __init__(self, under: Sequence[Intervention], prompt: int) -> None:
+        self._under, self._prompt = under, prompt
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """The scores as they are, (rows, vocabulary)."""
+        wrong = (~torch.isfinite(scores)).any(dim=-1).nonzero()
+        if len(wrong):
+            under = self._under[int(wrong[0])]
+            raise NotFiniteError(
+                f"the logits of token {input_ids.shape[1] - self._prompt + 1} of the reply under {under.name} "
+                f"({under.injection or 'no injection'}) are not finite; lower the strength or use a wider dtype"
+            )
+        return scores
 
 
 class _GumbelNoise(LogitsProcessor):
