@@ -122,6 +122,19 @@ def test_a_range_outside_the_model_is_not_carried_out(results: Path, settings: S
             getattr(opened, asked)
 
 
+@pytest.mark.parametrize("asked", ["questions", "replies", "sweep"])
+def test_a_strength_that_leaves_nothing_of_a_state_is_not_carried_out(
+    results: Path, settings: Settings, asked: str
+) -> None:
+    path = results / "injection" / f"{asked}.json"
+    values = json.loads(path.read_text())
+    opened = subject(settings, Path("results") / MODEL)
+    for strength in (1e39, -1e10):  # in float32 infinite, or so large that its square is
+        path.write_text(json.dumps(values | {"strength": strength}))
+        with pytest.raises(ResultError, match=rf"^results/{MODEL}/injection/{asked}.json: strength: .*make it with"):
+            getattr(opened, asked)
+
+
 def test_a_vector_of_another_model_or_of_nothing_is_not_injected(results: Path, settings: Settings) -> None:
     path = Path("results") / MODEL / "vectors" / "cat.gguf"
     whole = load_vector(path)
