@@ -302,7 +302,7 @@ def test_the_interval_is_that_of_all_draws(confidence: float, low: float, high: 
     moved = (table["item"] == f"{DETECTION} 1 1") & (table["answers"] == "words")
     table.loc[moved, "logit_difference_injected"] += 4.0
     fit = battery_fit(table, BatterySettings(resamples=4000, confidence=confidence, seed=0)).iloc[0]
-    assert (fit["residual"], fit["phrasings"]) == (pytest.approx(1.0), 4)
+    assert (fit["residual"], fit["phrasings"], fit["controls"]) == (pytest.approx(1.0), 4, 6 * len(CONTROLS))
     assert [fit["residual_low"], fit["residual_high"]] == pytest.approx([low, high], abs=1e-9)
 
 
@@ -338,5 +338,20 @@ def test_right_answers_and_masses_are_counted_by_hand() -> None:
 
 
 def test_no_line_fits_answers_that_are_all_the_same() -> None:
-    with pytest.raises(ValueError, match="unsteered answers do not differ"):
+    with pytest.raises(ValueError, match=r"^the control questions' unsteered answers do not differ"):
         line(np.ones(5), np.arange(5.0))
+    bias, slope = line(np.array([0.0, 1e-3]), np.array([0.0, 2e-3]))  # however little they differ
+    assert (float(bias), float(slope)) == pytest.approx((0.0, 3.0))
+
+
+def test_phrasings_of_all_parts_are_numbered_on() -> None:
+    table = battery_phrasings(planted())
+    assert list(table.index) == list(range(16)) and list(table["answers"]) == ["words"] * 8 + ["letters"] * 8
+
+
+def test_a_wording_is_paired_with_its_own_reversal_wherever_they_stand() -> None:
+    """What is drawn together are pairs: in another order of the table the same are drawn, and found is the same."""
+    table = planted(noise=1.0)
+    turned = pd.concat([table[table["polarity"].isna()], table[table["polarity"].notna()].iloc[::-1]])
+    fit, again = (battery_fit(each, RULE).set_index("answers").loc["words"] for each in (table, turned))
+    assert again.drop(["vector", "prompt"]).tolist() == pytest.approx(fit.drop(["vector", "prompt"]).tolist())

@@ -57,6 +57,11 @@ def test_competence_is_counted_by_what_was_injected() -> None:
     table = competence(controls({"cat": [-1.0] * 5, "finetune": [0.0] * 5}, base), EXPECTED, 0.95)
     COMPETENCE.check(table)
     assert list(table["vector"]) == ["none", "cat", "finetune"]
+    turned = competence(controls({"love": [-1.0] * 5, "cat": [0.0] * 5}, base), EXPECTED, 0.95)
+    assert list(turned["vector"]) == ["none", "love", "cat"]  # as they stand in the table of controls
+    mixed = controls({"cat": [-1.0] * 5}, base)
+    mixed = pd.concat([mixed.iloc[:1].assign(vector="love"), mixed])
+    assert competence(mixed, EXPECTED | {"Is it?": "no"}, 0.95)["questions"].tolist() == [1, 1, 5]
     assert list(table["right"]) == [3, 3, 0]  # a tie is no answer
     assert list(table["questions"]) == [5, 5, 5]
     none, cat, _ = table.to_dict("records")

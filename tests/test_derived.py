@@ -75,6 +75,24 @@ def test_vectors_that_leave_nothing_are_refused() -> None:
         mean_direction([concepts["cat"], negated(concepts["cat"])])
 
 
+@given(seeds, st.integers(1, 3))
+def test_companions_have_random_directions_of_the_same_shape(seed: int, count: int) -> None:
+    made = companions(vectors(seed, 2), count, seed)
+    assert {name for name in made if names.kind_of(name) == "coherent"} == {
+        f"coherent_{number}" for number in range(1, count + 1)
+    }
+    assert all([*vector] == [*BLOCKS] for vector in made.values())
+    assert all(len(direction) == HIDDEN for vector in made.values() for direction in vector.values())
+    for name, vector in coherent_vectors(list(BLOCKS), HIDDEN, count, seed):
+        assert all(np.array_equal(made[name][block], vector[block]) for block in BLOCKS)
+
+
+def test_what_is_taken_away_is_the_part_along_another_of_any_length() -> None:
+    one, other = {1: np.array([3.0, 4.0], dtype=np.float32)}, {1: np.array([10.0, 0.0], dtype=np.float32)}
+    np.testing.assert_allclose(centred(one, other)[1], [0.0, 1.0], atol=1e-7)
+    assert centred(one, other)[1].dtype == np.float32 and mean_direction([one, other])[1].dtype == np.float32
+
+
 def test_one_concept_has_no_others() -> None:
     assert sorted(companions(vectors(1, 1), 1, 0)) == ["coherent_1", "negated_cat"]
     assert names.companion_names(["cat"], 1) == ["coherent_1", "negated_cat"]

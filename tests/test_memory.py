@@ -53,12 +53,11 @@ def test_a_gpu_reads_what_its_free_memory_holds_and_another_machine_a_fixed_numb
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Free is what the driver has not given out, and what torch holds of it and does not use."""
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100_000_000, 900_000_000))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 50_000_000)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 20_000_000)
-    model = SimpleNamespace(
-        device=SimpleNamespace(type="cuda"), text_config=SIZES, model=SimpleNamespace(dtype=torch.float16)
-    )
+    device = SimpleNamespace(type="cuda")  # of several, the one that the model is on
+    known = {"mem_get_info": (100_000_000, 900_000_000), "memory_reserved": 50_000_000, "memory_allocated": 20_000_000}
+    for name, value in known.items():
+        monkeypatch.setattr(torch.cuda, name, lambda asked, value=value: value if asked is device else None)
+    model = SimpleNamespace(device=device, text_config=SIZES, model=SimpleNamespace(dtype=torch.float16))
     assert tokens_that_fit(model) == tokens_in(130_000_000, SIZES, torch.float16) > 1
     model.device.type = "cpu"
     assert tokens_that_fit(model) == TOKENS_PER_BATCH

@@ -142,6 +142,26 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_log_says_so(
     assert "rows at once: they are read in halves" in capsys.readouterr().err
 
 
+def test_progress_is_shown_with_a_total_where_it_is_asked_for(
+    qwen2: LanguageModel, stimuli: Stimuli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [trial(qwen2, stimuli.detection["info"], Injection("random_1", s, 1, 3)) for s in (1.0, 2.0, 3.0)]
+    given = directions(vectors_of(qwen2))
+    run_trials(qwen2, rows, given, tokens_per_batch=1)
+    assert capsys.readouterr().err == ""
+    run_trials(qwen2, rows, given, tokens_per_batch=1, progress="cats")
+    shown = capsys.readouterr().err.split("\r")
+    assert [re.search(r"^cats: .* (\d/3) ", each)[1] for each in (shown[1], shown[-1].rstrip())] == ["0/3", "3/3"]
+    assert "trial/s" in shown[-1]
+
+
+def test_nothing_is_kept_where_no_layer_is_asked_for(qwen2: LanguageModel, stimuli: Stimuli) -> None:
+    rows = [trial(qwen2, stimuli.detection[prompt], None) for prompt in PROMPTS]
+    assert run_trials(qwen2, rows, {}, layers=[]).shape == (len(rows), 0, qwen2.hidden_size)
+    (batch,) = plan_batches(rows[:1], len(qwen2.blocks), 10**9)
+    assert running.read_pass(qwen2, batch.passes[0], {}, []).shape == (1, 0, qwen2.hidden_size)
+
+
 def test_the_sweep_of_all_ranges_needs_the_counted_block_evaluations() -> None:
     """Before block k the rows differ by their range within blocks 1..k-1: k(k-1)/2 of them, and one that is unsteered.
 
@@ -468,3 +488,12 @@ def test_blocks_compute_in_slices_that_change_nothing(
     torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
     assert (max(seen) == 1) == (tokens == 1) and (tokens < 10**9 or max(seen) > 3)
     assert all("forward" not in vars(block) for block in any_model.blocks)
+
+
+def test_progress_is_shown_with_its_total(
+    qwen2: LanguageModel, stimuli: Stimuli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [trial(qwen2, stimuli.detection[prompt], None) for prompt in PROMPTS]
+    run_trials(qwen2, rows, {}, layers=[0], progress="detection")
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert re.match(r"detection: 100%\|.*\| 4/4 \[", last)
