@@ -32,6 +32,7 @@ from mutmut.__main__ import create_mutants
 from mutmut.configuration import config
 from mutmut.mutation import trampoline
 from mutmut.mutation.data import SourceFileMutationData
+from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.utils.file_utils import copy_src_dir, setup_source_paths
 
 MADE = Path("mutants")
@@ -228,6 +229,21 @@ def is_explained(mutant: str, reasons: set[str]) -> bool:
     return any(f"{module}.{function} {number}".endswith(f".{reason}") for reason in reasons)
 
 
+def spellings(text: str) -> list[re.Pattern[str]]:
+    """What tests/mutants.md says may be spelt in several ways, each a pattern of all of them."""
+    return [re.compile(each) for each in re.findall(r"^\| `([^`|]+)` \|[^|]*\|$", text, re.MULTILINE)]
+
+
+def is_spelling(diff: str, allowed: Sequence[re.Pattern[str]]) -> bool:
+    """Whether what a mutant takes out and what it puts in are the same but for one of the spellings."""
+    sides = [" ".join(re.findall(rf"^\{sign}(?!\{sign})\s*(.*)", diff, re.MULTILINE)) for sign in "-+"]
+
+    def without(spelling: re.Pattern[str]) -> list[str]:
+        return [re.sub(r",\s*\)", ")", spelling.sub("", side)) for side in sides]
+
+    return any(one == other for one, other in map(without, allowed))
+
+
 def main(patterns: Sequence[str]) -> int:
     """Make the mutants, ask, and say which live."""
     mutants = made(patterns or ["*"])
@@ -236,12 +252,17 @@ def main(patterns: Sequence[str]) -> int:
     status = pytest.main(arguments, plugins=[Asking(mutants, os.cpu_count() or 1)])
     if status not in (0, 5):
         return int(status)
-    asked, reasons = _asked(), explained(EXPLAINED.read_text(encoding="utf-8"))
+    asked, text = _asked(), EXPLAINED.read_text(encoding="utf-8")
+    reasons, allowed = explained(text), spellings(text)
     answers = {name: asked.get((name, digest), "") for name, digest in mutants.items()}
     for answer in (NOTICED, TOO_LONG, LIVES, NO_TEST):
         print(f"{answer}: {sum(each == answer for each in answers.values())}")
     alive = [name for name, answer in answers.items() if answer in (LIVES, NO_TEST)]
-    unexplained = [name for name in alive if not is_explained(name, reasons)]
+    unexplained = [
+        name
+        for name in alive
+        if not is_explained(name, reasons) and not is_spelling(get_diff_for_mutant(name), allowed)
+    ]
     print("\n".join(["living and not explained:", *unexplained] if unexplained else ["those that live are explained"]))
     return int(bool(unexplained))
 

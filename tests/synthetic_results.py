@@ -92,6 +92,10 @@ HOSTILE = (
     "^^41^^^^0041",
     "--''``<<>>",
     "-" * 96,
+    r"\directlua{os.execute('touch ran')}\immediate\write18{touch ran}",
+    "</script><script>alert(1)</script>{{ 7 * 7 }}<% raise %>",
+    "$(touch ran) `touch ran` ; touch ran",
+    "../../../ran",
 )
 
 

@@ -136,6 +136,10 @@ def hostile_pdf(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     body = "\n".join(pages)
     (folder / "hostile.tex").write_text(f"\\input{{preamble}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n")
     pdf = build_pdf(folder, "hostile.tex").pdf
+    files = [line.split(" ", 1) for line in pdf.with_suffix(".fls").read_text().splitlines()]  # as LaTeX recorded them
+    written = [Path(name) for kind, name in files if kind == "OUTPUT" and "texmf" not in name]  # but for its own caches
+    assert {path.parent for path in written} == {Path("_latex")}
+    assert not any(Path(name).name in ("passwd", "ran") for _, name in files) and not [*folder.rglob("ran")]
     done = subprocess.run(["pdftotext", "-raw", str(pdf), "-"], capture_output=True, check=True)
     return done.stdout.decode().split("\f")
 

@@ -6,9 +6,11 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,6 +34,7 @@ from introspection.settings import Settings, load_settings
 from introspection.stimuli.prompts import load_stimuli
 from tests.synthetic_results import REPOSITORY, settings, stages_of, write_project
 from tests.test_report_latex import read_back
+from tests.watched import Seen, watched
 
 PREAMBLE = (REPOSITORY / "paper" / "preamble.tex").read_text(encoding="utf-8")
 CONCEPTS = ("cat", "bread", "love", "fear", "death", "truth", "creativity", "programming", "music")
@@ -344,14 +347,48 @@ def test_numbers_carry_their_sign() -> None:
     assert [direction(shift) for shift in (1.0, -0.3, 0.01)] == ["rises", "falls", "does not change"]
 
 
+class Built(NamedTuple):
+    """A paper built twice from the same results, in folders of different names, and what that did outside of memory."""
+
+    papers: list[Path]
+    seen: Seen
+
+
 @pytest.fixture(scope="module")
-def two_papers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The PDF built twice from the same results, in folders of different names."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     study = settings()
-    papers = [make(tmp_path_factory.mktemp(name), study) for name in ("one", "another-place")]
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda paper: build_paper(paper, paper / "build" / "paper.pdf"), papers))
-    return [paper / "build" / "paper.pdf" for paper in papers]
+    roots = [tmp_path_factory.mktemp(name) for name in ("one", "another-place")]
+    with watched() as seen:
+        papers = [make(root, study) for root in roots]
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda paper: build_paper(paper, paper / "build" / "paper.pdf"), papers))
+        results = Results(roots[0], stages_of(study) | {"paper/tables": "tables"})
+        write_companion(results, study.study.models, roots[0] / "companion")
+    return Built(papers, seen)
+
+
+@pytest.fixture(scope="module")
+def two_papers(built: Built) -> list[Path]:
+    """The two PDFs."""
+    return [paper / "build" / "paper.pdf" for paper in built.papers]
+
+
+def test_hostile_results_touch_nothing_elsewhere_and_start_nothing_but_latex(built: Built) -> None:
+    """Replies and tokens are made of attacks on LaTeX, HTML, Jinja, the shell and paths (synthetic_results.HOSTILE)."""
+    own = [paper.parent for paper in built.papers]
+    temporary = str(Path(tempfile.gettempdir()) / "paper-")
+    caches = ("__pycache__", "matplotlib", "fontconfig")
+    elsewhere = [
+        path
+        for path in sorted(built.seen.changed)
+        if not any(path.is_relative_to(root) for root in own)
+        and not str(path).startswith(temporary)
+        and not any(name in path.parts for name in caches)
+    ]
+    assert elsewhere == [] and len(built.seen.changed) > 100
+    assert {"latexmk"} <= built.seen.started <= {"latexmk", "fc-list"}
+    assert Path("/etc/passwd") not in built.seen.read
+    assert not [path for root in [*own, Path.cwd()] for path in root.rglob("ran")]
 
 
 def test_the_same_results_give_the_same_pdf(two_papers: list[Path]) -> None:
@@ -385,3 +422,15 @@ def test_a_paper_with_a_typed_result_is_refused(tmp_path: Path) -> None:
         build_paper(paper, paper / "build" / "paper.pdf")
     assert "limits.tex:1: a number typed by hand" in str(refused.value)
     assert not (paper / "build").exists()
+
+
+@pytest.mark.parametrize("stage", ["figures", "tables"])
+@pytest.mark.parametrize("text", ["", "[]", '{"a.tex": [{}]}', '{"a.tex": "x"}'])
+def test_a_broken_note_of_what_was_shown_names_the_stage(tmp_path: Path, stage: str, text: str) -> None:
+    for name in ("figures", "tables"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sources.json").write_text("{}")
+    path = tmp_path / stage / "sources.json"
+    path.write_text(text)
+    with pytest.raises(ResultError, match=rf"^{path}: .*; make it with `dvc repro {stage}`$"):
+        build_paper(tmp_path, tmp_path / "paper.pdf")

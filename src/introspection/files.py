@@ -130,7 +130,7 @@ def load_yaml(path: Path, failure: type[ValueError], remedy: str = "") -> Any:
     except UnicodeDecodeError as error:
         raise failure(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
     try:
-        content = YAML(typ="safe", pure=True).load(text)
+        content = YAML(typ="safe", pure=True).load(text)  # libyaml's parser crashes where brackets are nested deeply
         count = _count(content, {})
     except Exception as error:  # the parser raises what the text leads it to
         raise failure(f"{path}: not valid YAML: {' '.join(str(error).split())[:300]}") from error
