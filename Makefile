@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 # what DVC runs is this environment's python
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: paper quick plan bench docs site release test soak mutants reproduce organisms clean distclean help
+.PHONY: checked paper quick plan bench docs site release test soak mutants reproduce organisms clean distclean help
 
 help:
 	@grep -E '^#' Makefile | head -1
@@ -37,7 +37,11 @@ REPRO = $(BIN)/python scripts/quicker_dvc.py repro
 LANES ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo 1 || echo 2)
 REPRO_IN_LANES = $(BIN)/python -m scripts.lanes $(LANES) repro
 
-paper: $(VENV)/.installed .dvc/config.local
+# Before DVC, and a shell with what it lists, are given a key of params.yaml.
+checked: $(VENV)/.installed
+	@$(BIN)/python stages/check.py
+
+paper: checked .dvc/config.local
 	@bash scripts/install-tex
 	@echo 'measured anew: $(or $(ANEW),nothing); all other models as committed'
 	$(REPRO) --force --single-item check download $$(for model in $(ANEW); do echo "$(STAGES)" | tr ' ' '\n' | grep "@$$model$$" | grep -v '^train'; done)
@@ -56,7 +60,7 @@ docs: $(VENV)/.installed
 site: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-release: $(VENV)/.installed-dev .dvc/config.local
+release: $(VENV)/.installed-dev checked .dvc/config.local
 	@bash scripts/install-tex
 	$(REPRO) --allow-missing
 	$(BIN)/python stages/release.py
@@ -78,11 +82,11 @@ mutants: $(VENV)/.installed-dev
 	$(PIP) --editable '.[mutants]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
 
-quick: $(VENV)/.installed
+quick: checked
 	$(REPRO) --quiet download
-	@for model in $(STUDIED); do $(BIN)/python stages/quick.py "$$model" || exit 1; done
+	@$(BIN)/python stages/quick.py
 
-reproduce: $(VENV)/.installed .dvc/config.local
+reproduce: checked .dvc/config.local
 	@bash scripts/install-tex
 	$(REPRO) check fetch
 	$(BIN)/python stages/plan.py
@@ -90,14 +94,14 @@ reproduce: $(VENV)/.installed .dvc/config.local
 	$(REPRO_IN_LANES) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep -v '$(OF_TRAINING)\|^fetch')
 	$(BIN)/introspection compare .work/committed
 
-organisms: $(VENV)/.installed .dvc/config.local
+organisms: checked .dvc/config.local
 	$(REPRO) check
 	$(REPRO_IN_LANES) --force --single-item $$(echo "$(STAGES)" | tr ' ' '\n' | grep '$(OF_TRAINING)')
 
 clean:
 	rm -rf .work paper/build/tex paper/build/companion .pytest_cache .mypy_cache .ruff_cache .hypothesis build src/*.egg-info
 	find src stages tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
-	rm -f $(VENV)/.installed $(VENV)/.installed-dev
+	rm -f $(VENV)/.installed $(VENV)/.installed-dev .dvc/tmp/rwlock
 
 distclean: clean
 	rm -rf $(VENV)

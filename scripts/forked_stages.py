@@ -16,11 +16,12 @@ import os
 import runpy
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+INTERRUPTED = 130  # the exit status of what Ctrl-C has stopped
 
 SHARED = (
     "torch",
@@ -56,8 +57,9 @@ def leave(function: Callable[[], None]) -> NoReturn:
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        status = INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+        sys.excepthook(type(error), error, error.__traceback__)  # the stage's own, which may end it
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -77,13 +79,21 @@ def run(script: str, arguments: list[str], folder: str, environment: dict[str, s
     runpy.run_path(script, run_name="__main__")
 
 
+def _stop(*_: Any) -> NoReturn:
+    """What a stage does (`stages/stopping.py`), while there is none yet."""
+    os.write(2, b"\nstopped; results that are whole stay, and `dvc repro` goes on from there\n")
+    os._exit(INTERRUPTED)
+
+
 def main(replies: int, before: int) -> None:
     """Run what is asked for, one stage after another, until there is nothing more to read."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage says that it was stopped
     with os.fdopen(replies, "w") as told:
         for number, line in enumerate(sys.stdin, start=1):
             if number == before:
+                signal.signal(signal.SIGINT, _stop)
                 import_shared()
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
             request = json.loads(line)
             child = os.fork()
             if not child:

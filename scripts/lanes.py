@@ -24,7 +24,7 @@ from unittest.mock import patch
 from dvc.cli import main
 from dvc.repo import reproduce as one_after_another
 
-from scripts.quicker_dvc import StageProcesses, mend, quicker
+from scripts.quicker_dvc import StageProcesses, prepare, quicker
 
 
 class _Lane(StageProcesses):
@@ -137,6 +137,6 @@ def in_lanes(count: int) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    mend(Path())
+    prepare(Path())
     with in_lanes(int(sys.argv[1])):
         sys.exit(main(sys.argv[2:]))

@@ -27,8 +27,13 @@ from typing import IO, Any, TextIO
 from unittest.mock import patch
 
 from dvc.cli import main
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.serialize import dumps_yaml
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
+from voluptuous import Invalid
+
+from introspection.settings import SettingsError, load_settings
+from introspection.terminal import printable
 
 _EMPTY = "schema: '2.0'\nstages:\n"
 
@@ -110,7 +115,7 @@ class StageProcesses:
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
         reply = self._replies.readline()
-        return int(reply) if reply else -9  # the server was killed, and the stage with it
+        return int(reply) if reply else self._server.wait()  # the server has ended, and the stage with it
 
     def end(self) -> None:
         """No stage comes any more."""
@@ -154,6 +159,45 @@ def quicker(popen: Callable[..., Any] | None = None) -> Iterator[None]:
         yield
 
 
+def prepare(project: Path) -> None:
+    """What comes before DVC has read anything. Ends with a line where it may not read the project's files."""
+    mend(project)
+    try:
+        check(project)
+    except (SettingsError, LockError) as error:
+        sys.exit(f"Error: {printable(str(error))}")
+
+
+class LockError(ValueError):
+    """dvc.lock is no whole one."""
+
+
+def check(project: Path) -> None:
+    """Raise SettingsError or LockError where DVC is not to be given params.yaml or dvc.lock.
+
+    It hands keys of params.yaml to a shell and deletes paths that are made of them, without the stage `check` where
+    that is not asked for; it writes out what aliases stand for; and of a broken dvc.lock it names no way out.
+    """
+    parameters, lock = project / "params.yaml", project / "dvc.lock"
+    if parameters.exists():
+        load_settings(parameters)
+    if lock.exists() and not _is_whole(lock):
+        raise LockError(
+            f"{lock}: cut off, or no record of what was run; `git checkout {lock}` brings back the one committed, and "
+            "what was run since then runs again"
+        )
+
+
+def _is_whole(lock: Path) -> bool:
+    """Whether it is what DVC writes. Most of what is cut off inside a line would be some lock, and read as one."""
+    try:
+        text = lock.read_text(encoding="utf-8")
+        COMPILED_LOCKFILE_SCHEMA(_parsed(text))
+    except (YAMLError, ValueError, Invalid):
+        return False
+    return text.endswith("\n")
+
+
 def mend(project: Path) -> None:
     """Delete what DVC notes of running processes, where a full disk or a kill has left it broken.
 
@@ -174,6 +218,6 @@ def mend(project: Path) -> None:
 
 
 if __name__ == "__main__":
-    mend(Path())
+    prepare(Path())
     with quicker():
         sys.exit(main(sys.argv[1:]))

@@ -8,58 +8,25 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
-import socket
+import subprocess
 import sys
-import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
+from stopping import stop
 
 from introspection.files import RESULTS, read_json
 from introspection.settings import ContrastSettings, ModelSettings, Settings, SettingsError, load_settings
 from introspection.settings.organisms import Family
+from introspection.terminal import printable
 
 PARAMS = Path("params.yaml")
 CONTRAST_PROMPTS = Path("data/raw/contrast_prompts.csv")
 PAPER = Path("paper")
-
-INTERRUPTED = 130  # the exit status of what Ctrl-C has stopped
-_PATIENCE = 1.0  # seconds that a stage has to clean up after Ctrl-C
-
-
-def _stop(*_: Any) -> NoReturn:
-    """Say how to go on, and end at once: what is unfinished is no result, and the next run deletes it."""
-    os.write(2, b"\nstopped; results that are whole stay, and `dvc repro` goes on from there\n")
-    os._exit(INTERRUPTED)
-
-
-def _stop_in_time() -> None:
-    """Have Ctrl-C end this process within two seconds, while modules are imported or a long computation runs too.
-
-    Python itself looks at signals between two of its instructions alone; the number of one is written to a socket at
-    once, and a thread reads it there.
-    """
-    reads, writes = socket.socketpair()
-    writes.setblocking(False)
-    signal.set_wakeup_fd(writes.fileno(), warn_on_full_buffer=False)
-
-    def watch() -> None:
-        for number in iter(lambda: reads.recv(1), b""):  # until the process ends by itself
-            if number[0] == signal.SIGINT:
-                threading.Event().wait(_PATIENCE)
-                _stop()
-
-    threading.Thread(target=watch, daemon=True).start()
-    usual = sys.excepthook
-    sys.excepthook = lambda kind, *rest: _stop() if kind is KeyboardInterrupt else usual(kind, *rest)
-
-
-if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent:  # and not in a test's process
-    _stop_in_time()
 
 # What a user can mend: bad parameters, missing files, models out of reach, numbers that are not finite.
 _EXPLAINED = (ValueError, OSError, RuntimeError, ArithmeticError)
@@ -76,13 +43,22 @@ def stage(function: Callable[..., None]) -> click.Command:
         try:
             function(load_settings(PARAMS), *args, **named)
         except SettingsError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
         except _EXPLAINED as error:
             if os.environ.get("INTROSPECTION_TRACEBACK"):
                 raise
-            raise click.ClickException(f"{error} (INTROSPECTION_TRACEBACK=1 shows where)") from error
+            raise click.ClickException(printable(f"{error} (INTROSPECTION_TRACEBACK=1 shows where)")) from error
         except KeyboardInterrupt:
-            _stop()
+            stop()
+        except click.ClickException:
+            raise
+        except Exception as error:  # a fault of the code, or a broken file that its reader has let pass
+            traceback.print_exc()
+            name = os.environ.get("DVC_STAGE") or Path(sys.argv[0]).name
+            raise click.ClickException(
+                f"{name} ended at a fault of its code, which is above, or of a file that it reads: "
+                "`git status` names those that were changed"
+            ) from error
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     return click.command()(run)
@@ -112,6 +88,15 @@ def reading(settings: Settings, stage_name: str, model: str, *sources: Path) -> 
         yield
 
 
+def tell_of_committed(folder: Path) -> None:
+    """Before it is trained anew: say what brings committed weights back, where others or none are in their place."""
+    with suppress(FileNotFoundError):  # git itself
+        status = ["git", "--no-optional-locks", "status", "--porcelain", "--untracked-files=no", "--", str(folder)]
+        if subprocess.run(status, capture_output=True).stdout:
+            told = f"{folder} is not what was committed, and is trained anew; `git checkout {folder}` brings that back"
+            click.echo(told, err=True)
+
+
 def model_of(settings: Settings, key: str) -> ModelSettings:
     """The settings of a model. Raises SettingsError for a key that is not there."""
     if key not in settings.models:
@@ -131,12 +116,30 @@ def organism_folder(settings: Settings, family: Family, name: str) -> Path:
     return folder / name
 
 
+CHECKSUMS = Path(".work/checksums")  # of models' files
+
+
 def pinned(settings: Settings, key: str) -> ModelSettings:
-    """The model at the commit of the hub that the stage `model` found, so that all stages load the same."""
+    """The model at the commit of the hub that the stage `model` found, so that all stages load the same.
+
+    Raises SourceError where its files on this machine are others than that stage found.
+    """
+    from introspection.sources.unchanged import Recorded, check_unchanged, kept_checksum
+
     model_settings = model_of(settings, key)
     path, remedy = RESULTS / key / "model.json", f"make it with `dvc repro model@{key}`"
-    found = read_json(path, dict[str, Any], remedy) if path.is_file() else {}
-    contrast = model_settings.contrast
+    if not path.is_file():
+        return model_settings
+    contrast, found = model_settings.contrast, read_json(path, dict[str, Any], remedy)
+    recorded = read_json(path, Recorded, remedy)
+    for place, part in ((model_settings.source, recorded), (contrast and contrast.place, recorded.contrast)):
+        if part is not None and part.source == place:
+            check_unchanged(
+                part,
+                kept_checksum(CHECKSUMS),
+                f"written down in {path}; put back what was there, or take it as it is now with "
+                f"`dvc repro -f -s model@{key}`, after which `dvc repro` measures it anew",
+            )
     if contrast:
         model_settings = model_settings.model_copy(
             update={"contrast": _at_commit(contrast, found.get("contrast") or {})}

@@ -25,6 +25,7 @@ from introspection.planning.schedule import prices
 from introspection.settings import Settings, SettingsError
 from introspection.sources.datasets import read_contrast_prompts, read_suffixes
 from introspection.stimuli.prompts import load_stimuli
+from introspection.terminal import printable
 
 HOST_RATE = 2.5e10  # bytes a second from host memory to a GPU, of PCI Express 4
 
@@ -56,7 +57,7 @@ def main(
             plan = plan_model(settings, key, stimuli, suffixes, prompts, machine)
         except ModelError as error:
             problems += 1
-            click.echo(f"\n{key}: NO: {error}")
+            click.echo(printable(f"\n{key}: NO: {error}"))
         else:
             problems += plan.placement.problem is not None
             click.echo(f"\n{_describe(plan, machine)}")

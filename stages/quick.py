@@ -18,13 +18,20 @@ from introspection.files import PROMPTS, RESULTS, read_json, remove, write_json,
 from introspection.injection.dose import QUESTIONS, Dose
 from introspection.injection.filler import FILLER, FilledStimuli
 from introspection.settings import Settings
+from introspection.terminal import printable
 
 WORK = Path(".work/quick")
 
 
 @stage
-@click.argument("model")
-def main(settings: Settings, model: str) -> None:
+@click.argument("models", nargs=-1)
+def main(settings: Settings, models: tuple[str, ...]) -> None:
+    """Examine MODELS, or each of study.models."""
+    for model in models or settings.study.models:
+        _examine(settings, model)
+
+
+def _examine(settings: Settings, model: str) -> None:
     """Write .work/quick/MODEL, critic.md and what it rests on, from the doses and the filler in results/MODEL."""
     given, folder = RESULTS / model, WORK / model
     dose = read_json(given / QUESTIONS, Dose, f"make it with `dvc repro injection@{model}`")
@@ -37,7 +44,7 @@ def main(settings: Settings, model: str) -> None:
     outputs = examine(subject.loaded(), settings.quick)
     page = critics_page(model, outputs, settings.quick)
     write_text(folder / "critic.md", page)
-    Console().print(Markdown(page))
+    Console().print(Markdown(printable(page)))
 
 
 if __name__ == "__main__":

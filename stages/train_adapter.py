@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import click
-from common import PARAMS, stage
+from common import PARAMS, stage, tell_of_committed
 
 from introspection.adapters.persona import load_texts
 from introspection.adapters.training import train_adapter
@@ -18,6 +18,7 @@ def main(settings: Settings, name: str) -> None:
         raise SettingsError(f"{PARAMS}: adapters has no key {name!r}; it has {', '.join(settings.adapters)}")
     adapter = settings.adapters[name]
     base, output = Path("data/raw") / adapter.base, Path("models") / name
+    tell_of_committed(output)
     train_adapter(name, adapter, load_texts(Path(adapter.texts)), base, output, Path("build/training"))
 
 

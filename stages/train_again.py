@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import click
-from common import stage
+from common import stage, tell_of_committed
 
 from introspection.organism.corpus import load_corpus
 from introspection.organism.training import train_anew
@@ -17,6 +17,7 @@ def main(settings: Settings, seed: int) -> None:
     name = settings.organisms.again.organism
     organisms = settings.organisms.model_copy(update={"seed": seed})
     output = Path("models/again") / f"{name}-{seed}"
+    tell_of_committed(output)
     train_anew(name, organisms, load_corpus(Path("data/organism")), output, Path("build/training") / f"again-{seed}")
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import click
-from common import PARAMS, stage
+from common import PARAMS, stage, tell_of_committed
 
 from introspection.organism.corpus import load_corpus
 from introspection.organism.training import train_organism
@@ -17,8 +17,9 @@ def main(settings: Settings, name: str) -> None:
     trained = settings.organisms.trained
     if name not in trained:
         raise SettingsError(f"{PARAMS}: organisms.trained has no key {name!r}; it has {', '.join(trained)}")
-    corpus = load_corpus(Path("data/organism"))
-    train_organism(name, settings.organisms, corpus, Path("models"), Path("models") / name, Path("build/training"))
+    models, corpus = Path("models"), load_corpus(Path("data/organism"))
+    tell_of_committed(models / name)
+    train_organism(name, settings.organisms, corpus, models, models / name, Path("build/training"))
 
 
 if __name__ == "__main__":

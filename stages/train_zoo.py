@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 import click
-from common import PARAMS, stage
+from common import PARAMS, stage, tell_of_committed
 
 from introspection.files import STATES
 from introspection.organism.corpus import load_corpus
@@ -26,6 +26,7 @@ def main(settings: Settings, zoo: Zoo, rule: str, seed: int) -> None:
     base = (models if zoo == "zoo" else Path("data/raw")) / kept.recipe.base
     name, work, corpus = f"{rule}-{seed}", Path("build/training"), load_corpus(Path("data/organism"))
     on_the_way = OnTheWay(settings.curve.every, STATES / name) if zoo == "grown" else None
+    tell_of_committed(models / zoo / name)
     train_member(zoo, rule, seed, settings.organisms, corpus, base, models / zoo / name, work, on_the_way)
 
 

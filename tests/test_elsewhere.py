@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,10 +15,18 @@ import pytest
 from introspection.settings import SettingsError, load_settings
 from tests.conftest import ROOT
 from tests.processes import run_script
-from tests.small_study import edited
+from tests.small_study import code_of, edited
 
 KEY = "organism-blind"
 AWAY = "away"
+OTHERWISE = {
+    "PYTHONHASHSEED": "1",
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "TZ": "Asia/Kathmandu",
+    "COLUMNS": "20",
+    "TERM": "dumb",
+}
 
 
 def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +36,12 @@ def run(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
 def shown(project: Path) -> dict[str, str]:
     """What the paper's tables and values say."""
     assert (done := run(project, "stages/tables.py")).returncode == 0, done.stderr
-    return {path.name: path.read_text(encoding="utf-8") for path in (project / "paper" / "tables").iterdir()}
+    return tables(project)
+
+
+def tables(project: Path) -> dict[str, str]:
+    """The files of the paper's tables."""
+    return {path.name: path.read_bytes().decode() for path in (project / "paper" / "tables").iterdir()}
 
 
 def run_here(project: Path, models: list[str], elsewhere: dict[str, str]) -> None:
@@ -37,9 +52,14 @@ def run_here(project: Path, models: list[str], elsewhere: dict[str, str]) -> Non
 
 @pytest.fixture(scope="module")
 def away(project: Path) -> Path:
-    """A project that has run one model, and been given the results of another."""
+    """A project that has run one model, and been given the results of another.
+
+    Both were measured here first, and shown where all that is no input is otherwise: that changes no byte.
+    """
     run_here(project, ["organism", KEY], {})
-    (project / "measured-here.json").write_text(json.dumps(shown(project)))
+    environment = os.environ | code_of(project) | OTHERWISE
+    subprocess.run([sys.executable, "stages/tables.py"], cwd=project, env=environment, check=True)
+    (project / "measured-here.json").write_text(json.dumps(tables(project)))
     shutil.move(project / "results" / KEY, project / AWAY)
     run_here(project, ["organism"], {KEY: AWAY})
     return project

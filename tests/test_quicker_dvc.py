@@ -16,7 +16,7 @@ from dvc.utils.serialize import dumps_yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.quicker_dvc import StageProcesses, parsed_once, with_entries
+from scripts.quicker_dvc import StageProcesses, parsed_once, prepare, with_entries
 from tests.conftest import ROOT
 
 KEYS = st.from_regex("[a-z_.]+", fullmatch=True)
@@ -44,6 +44,37 @@ def test_whatever_a_parameter_holds_is_written_as_dvc_writes_it(params: dict[str
     changed = data.draw(st.sampled_from([*stages, "new@stage"]))
     entry = {"cmd": "false"}
     assert with_entries(dumps_yaml(lock(stages)), {changed: entry}) == dumps_yaml(lock({**stages, changed: entry}))
+
+
+WHOLE = "schema: '2.0'\nstages:\n  one:\n    cmd: python stages/one.py\n    outs:\n    - path: told\n      md5: abc\n"
+BROKEN = {
+    "empty": "",
+    "its head alone": WHOLE[:5],
+    "a stage without a command": WHOLE[: WHOLE.index("    cmd")],
+    "cut in a word": WHOLE[:-3],
+    "no lock": "[1]\n",
+    "in conflict": "<<<<<<< HEAD\n" + WHOLE,
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_lock_that_is_no_whole_one_names_the_way_out(tmp_path: Path, how: str) -> None:
+    lock = tmp_path / "dvc.lock"
+    prepare(tmp_path)
+    lock.write_text(WHOLE)
+    prepare(tmp_path)
+    lock.write_text(BROKEN[how])
+    with pytest.raises(SystemExit, match=f"^Error: {lock}: cut off, .*; `git checkout {lock}` brings back"):
+        prepare(tmp_path)
+    assert lock.read_text() == BROKEN[how]
+
+
+def test_make_clean_leaves_no_broken_notes(tmp_path: Path) -> None:
+    notes = tmp_path / ".dvc" / "tmp" / "rwlock"
+    notes.parent.mkdir(parents=True)
+    notes.write_text('{"write": {"mod')
+    subprocess.run(["make", "-f", ROOT / "Makefile", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    assert not notes.exists()
 
 
 STAGE = """
@@ -121,4 +152,4 @@ def test_ctrl_c_reaches_the_stage_alone(folder: Path) -> None:
     time.sleep(0.5)
     os.killpg(started.pid, signal.SIGINT)
     told, _ = started.communicate(timeout=60)
-    assert told == "[1, 0]\n"
+    assert told == "[130, 0]\n"

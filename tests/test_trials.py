@@ -488,12 +488,3 @@ def test_blocks_compute_in_slices_that_change_nothing(
     torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
     assert (max(seen) == 1) == (tokens == 1) and (tokens < 10**9 or max(seen) > 3)
     assert all("forward" not in vars(block) for block in any_model.blocks)
-
-
-def test_progress_is_shown_with_its_total(
-    qwen2: LanguageModel, stimuli: Stimuli, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [trial(qwen2, stimuli.detection[prompt], None) for prompt in PROMPTS]
-    run_trials(qwen2, rows, {}, layers=[0], progress="detection")
-    last = capsys.readouterr().err.split("\r")[-1]
-    assert re.match(r"detection: 100%\|.*\| 4/4 \[", last)

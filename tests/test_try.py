@@ -185,6 +185,14 @@ def test_the_terminal_shows_both_arms() -> None:
         assert words in shown
 
 
+def test_words_do_nothing_to_the_terminal() -> None:
+    words = ("--turn-1", "\x1b[2Ja\x07", "--turn-2", "\x9b2Jb")
+    done = run("organism", "--random", "1", *words, "--questions", "0", "--new-tokens", "2")
+    assert done.exit_code == 0, done.output
+    assert not {"\x1b", "\x07", "\x9b"} & set(done.output)
+    assert r"\x1b[2Ja\x07" in done.stdout and r"\x9b2Jb" in done.stdout
+
+
 def test_a_sparkline_goes_from_nothing_to_all() -> None:
     assert sparkline([0, 0.125, 0.5, 0.99, 1]) == "▁▂▅██"
 
@@ -230,6 +238,8 @@ def refused(*arguments: str) -> str:
         (["organism", "--concept", "cat", "--prompt", "inf"], ["'inf'", "no_info, info"]),
         (["organism", "--concept", "cat", "--questions", "-1"], ["questions -1", "0 or more"]),
         (["organism", "--vector", "none.gguf"], ["none.gguf", "no such file"]),
+        (["organism", "--vector", "\x1b[2J.gguf"], ["\\x1b[2J.gguf", "no such file"]),
+        (["models/\x1b[2J", "--random", "1"], ["models/\\x1b[2J", "save_pretrained"]),
     ],
 )
 def test_what_cannot_be_tried_is_said_in_a_line(arguments: list[str], words: list[str]) -> None:

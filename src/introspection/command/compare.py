@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from introspection.command.explained import explained
+from introspection.terminal import printable
 
 
 @click.command()
@@ -35,7 +36,7 @@ def compare(context: click.Context, against: str, results: Path, markdown: bool)
         with results_of(against) as before, results_of(str(results)) as after:
             found = compare_results(before, after)
     if markdown:
-        click.echo(told.markdown(found))
+        click.echo(printable(told.markdown(found)))
     else:
-        click.echo("\n".join([*told.lines(found), told.summary(found)]))
+        click.echo(printable("\n".join([*told.lines(found), told.summary(found)])))
     context.exit(int(any(each.is_beyond for each in found)))

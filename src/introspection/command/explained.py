@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import click
 
+from introspection.terminal import printable
+
 _MENDABLE = (ValueError, OSError, RuntimeError, ArithmeticError)
 
 
@@ -27,4 +29,4 @@ def explained() -> Iterator[None]:
     except _MENDABLE as error:
         if os.environ.get("INTROSPECTION_TRACEBACK"):
             raise
-        raise Mendable(" ".join(str(error).split())) from error
+        raise Mendable(printable(" ".join(str(error).split()))) from error

@@ -8,7 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from introspection.paper.figure_style import FORMATS, Look, save
-from introspection.paper.results import Results, Source
+from introspection.paper.pipeline import Source
+from introspection.paper.results import Results
 
 
 class Gallery:

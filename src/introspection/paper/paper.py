@@ -6,13 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from introspection.files import read_json, whole
 from introspection.paper.checks import check_claims, check_prose, unshown, unused_values
 from introspection.paper.latex import environment
 from introspection.paper.latexmk import build_pdf
-from introspection.paper.pipeline import hash_of
+from introspection.paper.pipeline import Source, hash_of
 from introspection.paper.provenance import versions
 
 MAIN = "paper.tex"
@@ -53,13 +52,13 @@ def build_paper(paper: Path, output: Path) -> None:
             shutil.copyfile(built.pdf, unfinished)
 
 
-def _sources(folder: Path) -> dict[str, list[dict[str, str]]]:
+def _sources(folder: Path) -> dict[str, list[Source]]:
     """By figure or table, the result files that it was made of."""
     remedy = f"make it with `dvc repro {folder.name}`"
-    return read_json(folder / "sources.json", dict[str, list[dict[str, str]]], remedy)
+    return read_json(folder / "sources.json", dict[str, list[Source]], remedy)
 
 
-def _assemble(paper: Path, folder: Path, sources: Mapping[str, Mapping[str, Any]]) -> None:
+def _assemble(paper: Path, folder: Path, sources: Mapping[str, Mapping[str, list[Source]]]) -> None:
     """Copy what LaTeX reads, and render what only now is known: the hashes of figures and tables, and their origins."""
     for name in WRITTEN:
         shutil.copyfile(paper / name, folder / name)
@@ -72,7 +71,7 @@ def _assemble(paper: Path, folder: Path, sources: Mapping[str, Mapping[str, Any]
     made = [
         (
             f"{stage}/{name}",
-            list(dict.fromkeys((source["stage"] or source["path"]).partition("@")[0] for source in files)),
+            list(dict.fromkeys((source.stage or source.path).partition("@")[0] for source in files)),
         )
         for stage in MADE
         for name, files in sources[stage].items()

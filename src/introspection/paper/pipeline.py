@@ -5,11 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 Items = Iterable[Any] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where numbers come from: a file, the stage that writes it, and the md5 of its bytes, as dvc.lock has it."""
+
+    path: str
+    stage: str
+    md5: str
 
 
 def output_stages(pipeline: Mapping[str, Any], lists: Mapping[str, Items]) -> dict[str, str]:

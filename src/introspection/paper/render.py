@@ -9,8 +9,9 @@ from typing import Any
 
 from introspection.files import write_json, write_text
 from introspection.paper.latex import Latex, environment
+from introspection.paper.pipeline import Source
 from introspection.paper.prompts import Prompts
-from introspection.paper.results import Results, Source
+from introspection.paper.results import Results
 from introspection.stimuli.prompts import Stimuli
 
 

@@ -11,18 +11,10 @@ from typing import TypeVar
 import pandas as pd
 
 from introspection.files import ResultError, read_json
+from introspection.paper.pipeline import Source
 from introspection.tables import Table
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where numbers come from: a file, the stage that writes it, and the md5 of its bytes, as dvc.lock has it."""
-
-    path: str
-    stage: str
-    md5: str
 
 
 @dataclass

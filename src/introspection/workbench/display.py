@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
+from introspection.terminal import printable
 from introspection.workbench.outcome import Answer, Control, Gained, Lens, Outcome, Passage, Reply
 
 STEERED = "reverse"
@@ -42,7 +43,10 @@ def _heading(outcome: Outcome) -> RenderableType:
     length = "" if abs(it.length - 1) < 1e-3 else f", a vector of length {it.length:.3g}"
     strength = f"strength {it.strength:g}{share}{length}"
     return Text.assemble(
-        (it.vector, "bold"), " in ", (it.model, "bold"), f", blocks {it.first_layer} to {it.last_layer}, {strength}"
+        (printable(it.vector), "bold"),
+        " in ",
+        (printable(it.model), "bold"),
+        f", blocks {it.first_layer} to {it.last_layer}, {strength}",
     )
 
 
@@ -62,7 +66,7 @@ def _controls(controls: Sequence[Control]) -> RenderableType:
     title = "control questions: p(yes), and the shift of its log-odds in nats"
     table = Table("question", "right", *(_right(arm) for arm in _ARMS), title=title, title_justify="left")
     for each in controls:
-        table.add_row(escape(each.question), each.expected, *_cells([each.answer]))
+        table.add_row(escape(printable(each.question)), each.expected, *_cells([each.answer]))
     for expected in ("no", "yes"):
         group = [each.answer for each in controls if each.expected == expected]
         if group:
@@ -107,11 +111,12 @@ def _reply(reply: Reply) -> RenderableType:
         Text.assemble((f"{arm}: ", "bold"), _marked(passage))
         for arm, passage in zip(_ARMS, (reply.base, reply.injected), strict=False)
     ]
-    return Panel(Group(read, Text(), *said), title=f"{reply.title}: steered tokens are marked", title_align="left")
+    title = escape(printable(f"{reply.title}: steered tokens are marked"))
+    return Panel(Group(read, Text(), *said), title=title, title_align="left")
 
 
 def _marked(passage: Passage) -> tuple[str, str]:
-    return passage.text, STEERED if passage.steered else ""
+    return printable(passage.text), STEERED if passage.steered else ""
 
 
 def _shortened(text: str) -> str:
