@@ -24,6 +24,9 @@ in both directions, and these tables against what `dvc status` says after every 
 These are the stages that an edit makes stale at once. Those after them run again only where one of these writes another
 file than before. `*` stands for a model, an organism, a package or another key; a stage with one runs for that alone.
 A row of a section or a folder is for what has no row of its own. `check` reads all of `params.yaml`.
+
+Another version of a library makes nothing stale: no stage reads `constraints.txt`. Which versions made a paper, its
+last section says; whether others give the same numbers, `make reproduce` does, which measures all and compares.
 """
 
 Reruns = dict[str, list[str]]

@@ -124,6 +124,8 @@ def test_the_audit_of_an_example_made_by_hand() -> None:
     nearer = [(x / 4 if x < 0 else x, y) for x, y in PARTED]
     (row,) = sign_audit(*pairs_of(nearer), "majority", (RIGHT, RIGHT)).to_dict("records")
     assert (row["positive_share"], row["rules_agree"], row["cosine_halves"]) == (5 / 8, True, 1)
+    (row,) = sign_audit(*pairs_of([(1, 0), (1, 0), (-1, 0), (0, 0)]), "mean", (RIGHT, RIGHT)).to_dict("records")
+    assert row["positive_share"] == 1 / 2, "a pair that lies across is on neither side"
 
 
 def test_the_mean_rule_turns_the_directions_where_the_audit_says_so(stimuli: Stimuli) -> None:
