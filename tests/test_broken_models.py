@@ -66,6 +66,7 @@ BROKEN = {
     "NaN embedding": (tensors(lambda w: w[EMBEDDING][7].fill_(torch.nan)), f"broken: the weights {EMBEDDING} hold NaN"),
     "a short embedding": (entry("vocab_size", 100), r"broken: .* of another shape"),
     "no number": (entry("hidden_size", "wide"), r"broken: cannot be loaded; give a folder"),
+    "a scale that is no number": (entry("logit_scale", "x"), r"broken: cannot be loaded; give a folder"),
     "no weights": (cut("model.safetensors", 0), r"broken: cannot be loaded; .*"),
     "cut weights": (cut("model.safetensors", 3000), r"broken: cannot be loaded; .*"),
     "cut tokenizer": (cut("tokenizer.json", 300), r"broken: cannot be loaded; .*"),

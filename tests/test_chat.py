@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+from transformers.utils import chat_template_utils
 
-from introspection.stimuli.chat import ChatTemplateError, encode, generation_prompt, passage_spans
+from introspection.sources.templates import ChatTemplateError
+from introspection.stimuli.chat import encode, generation_prompt, passage_spans
 from introspection.stimuli.prompts import Stimuli, Turn
 from tests.conftest import CHATML, HEADERS, NO_SYSTEM
 
@@ -99,18 +105,19 @@ UNUSABLE = [
     (  # taken for one without a system turn, since it renders none
         "{{ messages[2]['content'] }}",
         SPOKEN,
-        "turn 2 (user): the chat template cannot render it: list object has no element 2",
+        "turn 2 (user): the chat template cannot render it: list object has no element 2; mend the template, or "
+        "give another model",
     ),
     (
         "{% for m in messages %}{% if m['role'] == 'user' and loop.index0 %}{{ raise_exception('once\\n  only') }}"
         "{% endif %}{{ m['content'] }}{% endfor %}",
         SPOKEN,
-        "turn 4 (user): the chat template cannot render it: once only",
+        "turn 4 (user): the chat template cannot render it: once only; mend the template, or give another model",
     ),
     (  # without a system turn the others keep their numbers
         NO_SYSTEM.replace("{% for", "{% if messages | length > 2 %}{{ raise_exception('no') }}{% endif %}{% for"),
         SPOKEN,
-        "turn 4 (user): the chat template cannot render it: no",
+        "turn 4 (user): the chat template cannot render it: no; mend the template, or give another model",
     ),
     (
         HEADERS,
@@ -139,6 +146,48 @@ def test_a_template_that_cannot_be_used_is_refused(
 def test_a_template_that_prints_the_date_is_given_the_same_one_always(tokenizer: Tokenizer) -> None:
     dated = with_template(tokenizer, "{{ date_string }}: {% for m in messages %}{{ m['content'] }}{% endfor %}")
     assert generation_prompt(dated, spoken(("user", "cat"))) == "26 Jul 2024: cat"
+
+
+CLOCK = "{{ strftime_now('%S %H %d %Y %B') }}: {% for m in messages %}{{ m['content'] }}{% endfor %}"
+
+
+@pytest.mark.parametrize("now", [datetime(2026, 10, 17, 8, 9, 10), datetime(1999, 1, 2, 23, 59, 58)])
+def test_a_template_that_reads_the_clock_finds_the_same_time_always(
+    tokenizer: Tokenizer, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_template_utils, "datetime", SimpleNamespace(now=lambda: now))
+    told = with_template(tokenizer, CLOCK)
+    assert generation_prompt(told, spoken(("user", "cat"))) == "00 00 26 2024 July: cat"
+    known = with_template(tokenizer, CLOCK.replace("{{", "{% if strftime_now is defined %}{{", 1) + "{% endif %}")
+    assert generation_prompt(known, spoken(("user", "cat"))) == "00 00 26 2024 July: cat"
+
+
+HOSTILE = [
+    "cycler.__init__.__globals__.os.system('touch {file}')",
+    "strftime_now.__globals__['__builtins__']['open']('{file}', 'w')",
+    "raise_exception.__globals__.datetime.__init__.__globals__",
+    "''.__class__.__mro__[1].__subclasses__()",
+    "lipsum.__globals__['os'].popen('touch {file}').read()",
+    "('{{0.__class__.__init__.__globals__}}').format(cycler)[0] | attr('x') + 1",
+    "namespace(__init__=1)",
+    "messages.append(messages)",
+]
+
+
+@pytest.mark.parametrize("expression", HOSTILE)
+def test_a_hostile_template_reaches_nothing_and_is_named(
+    tokenizer: Tokenizer, expression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[object] = []
+    for name in ("system", "popen"):
+        monkeypatch.setattr(os, name, ran.append)
+    expression = expression.replace("{file}", str(tmp_path / "touched"))
+    hostile = with_template(tokenizer, "{{ " + expression + " }}{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    hostile.name_or_path = "some/model"
+    with pytest.raises(ChatTemplateError, match="the chat template of some/model cannot render it: ") as error:
+        encode(hostile, SPOKEN)
+    assert "\n" not in str(error.value)
+    assert not ran and not any(tmp_path.iterdir())
 
 
 def test_only_a_last_turn_of_the_assistant_is_open(tokenizer: Tokenizer) -> None:

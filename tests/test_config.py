@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from introspection.settings import SettingsError, load_settings
+from introspection.settings import Settings, SettingsError, load_settings
 from tests.conftest import ROOT
 
 yaml = YAML(typ="safe", pure=True)
@@ -90,6 +91,22 @@ WRONG = [
     ),
     ("study.concepts", ["cat", "Cat"], r"study\.concepts: .*'Cat' and 'cat' would share a file"),
     ("study.concepts", ["cat", "a" * 300], r"study\.concepts: .*too long for tables and files"),
+    (
+        "study.concepts",
+        ["cat", "abcdefghijklmnopqrstuvwxyz"],
+        r"study\.concepts: .*'abcdefghijklmnopqrstuvwxyz' is too lo",
+    ),
+    ("samples.temperature", 1e-40, r"samples\.temperature: found 1e-40; allowed: 0, greedy, or 0\.01 to 100"),
+    ("models.organism.strength", 1e39, r"models\.organism\.strength: found 1e\+39; allowed: a finite number up to 1e9"),
+    (
+        "models.organism.strength",
+        -1e39,
+        r"models\.organism\.strength: found -1e\+39; allowed: a finite number up to 1e9",
+    ),
+    ("content.boosted_tokens", 300, r"content\.boosted_tokens: found 300; input should be less than or equal to 40"),
+    ("figures.palette", "rainbows", r"figures\.palette: found 'rainbows'; input should be 'colorblind', 'deep', "),
+    ("figures.width", 300, r"figures\.width: found 300; input should be less than or equal to 6\.5"),
+    ("figures.width", "wide", r"figures\.width: found 'wide'; input should be a valid number"),
     ("study.models", ["organisms"], r"study\.models names 'organisms', which is no key of models: .*organism-blind"),
     ("study.sign", "most", r"study\.sign: found 'most'; input should be 'majority' or 'mean'"),
     ("suffixes.resamples", 0, r"suffixes\.resamples: found 0; input should be greater than or equal to 1"),
@@ -171,3 +188,41 @@ def test_what_is_no_parameter_file_is_refused(tmp_path: Path, text: str, message
         load_settings(tmp_path / "params.yaml")
     with pytest.raises(SettingsError, match="cannot be read"):
         load_settings(tmp_path / "absent.yaml")
+
+
+def test_concepts_may_be_words_of_any_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    values = committed()
+    values["study"]["concepts"] += (words := ["हिन्दी", "猫", "καλημέρα"])
+    assert load_settings(write(tmp_path, values)).study.concepts[-3:] == tuple(words)
+
+
+DEFAULTS = {
+    "DataSettings": {"suffixes", "contrast_prompts"},
+    "ModelSettings": {"revision", "device_map", "max_memory", "quantization", "contrast"},
+    "ContrastSettings": {"source", "adapter", "revision", "sample_strength"},
+}
+"""What may be left out, so that a user's own model is one line: nothing of the kind is asked for then. DVC tracks the
+key of each, or the section that it is in, and sees where one is written in or taken out."""
+
+
+def sections(annotation: Any) -> set[type[BaseModel]]:
+    """The settings classes in a type, and all below them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        parts = [field.annotation for field in annotation.model_fields.values()]
+        return {annotation}.union(*map(sections, parts))
+    return set[type[BaseModel]]().union(*map(sections, getattr(annotation, "__args__", ())))
+
+
+def test_no_setting_has_a_default_but_nothing() -> None:
+    found = sections(Settings)
+    assert len(found) > 40
+    optional = [
+        (section.__name__, name, field)
+        for section in found
+        for name, field in section.model_fields.items()
+        if not field.is_required()
+    ]
+    assert all(field.default is None and field.default_factory is None for _, _, field in optional)
+    named = {section: {name for each, name, _ in optional if each == section} for section, _, _ in optional}
+    assert named == DEFAULTS

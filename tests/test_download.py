@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import shutil
 import socket
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 from ruamel.yaml import YAML
 
 from introspection.fetching.download import DownloadError, copy_data, download_data
@@ -170,6 +172,47 @@ def test_a_lasting_failure_is_one_line_that_names_the_way_out(
     assert not (tmp_path / "raw" / "suffixes.json").exists()
 
 
+class Elsewhere(requests.adapters.BaseAdapter):
+    """Answers a first request with a redirect, any other with the file."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self.target, self.asked = target, []
+
+    def send(self, request: requests.PreparedRequest, **_: object) -> requests.Response:
+        response = requests.Response()
+        response.request, response.url, response.raw = request, str(request.url), io.BytesIO(CONTENT)
+        response.status_code = 200 if self.asked else 302
+        response.headers["Location"] = self.target
+        self.asked.append(response.url)
+        return response
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("target", ["http://elsewhere.test/x", "HTTP://elsewhere.test/x", "ftp://elsewhere.test/x"])
+def test_a_redirect_that_leaves_https_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    server = Elsewhere(target)
+    monkeypatch.setattr(requests.Session, "get_adapter", lambda *_, **__: server)
+    with pytest.raises(
+        DownloadError, match=r"^suffixes: https://.*: it redirects from https to (http|ftp)\. Way out: "
+    ):
+        download_data(SUFFIXES, tmp_path / "suffixes.json", progress=False)
+    assert len(server.asked) == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", ["https://elsewhere.test/x", "/x", "x", "//elsewhere.test/x"])
+def test_a_redirect_within_https_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    server = Elsewhere(target)
+    monkeypatch.setattr(requests.Session, "get_adapter", lambda *_, **__: server)
+    download_data(SUFFIXES, tmp_path / "suffixes.json", progress=False)
+    assert (tmp_path / "suffixes.json").read_bytes() == CONTENT
+    assert len(server.asked) == 2 and all(url.startswith("https://") for url in server.asked)
+
+
 def test_no_network(tmp_path: Path, waits: list[float]) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -266,6 +309,8 @@ def test_builtin_data() -> None:
         ('["a", 1]', "wanted: a JSON list of strings"),
         ('["a"]', "1 suffixes; a vector needs two"),
         ("\udcff", "not UTF-8"),
+        ('["a", "b\\ud800", "c"]', r"string 2: half of a pair of surrogates .* is no character; write it whole"),
+        (json.dumps(["a", "b" * 10**6]), "string 2: 1000000 characters are too many .*; cut it to 10000"),
     ],
 )
 def test_a_wrong_suffix_file_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -285,6 +330,8 @@ def test_a_wrong_suffix_file_is_named(tmp_path: Path, text: str, message: str) -
         ("category,source,forbidden_prompt\na,b,\na,b,c\n", "record 1: wanted: .* with a forbidden_prompt"),
         ("category,source,forbidden_prompt\na,b,c\n", "1 prompts; a vector needs two"),
         ('category,source,forbidden_prompt\na,b,"c\n', "not CSV"),
+        ("forbidden_prompt\na\n" + "b" * 100_000, "record 2: 100000 characters are too many .*; cut it to 10000"),
+        ("forbidden_prompt\na\n" + "b" * 10**6, "not CSV"),
     ],
 )
 def test_a_wrong_prompt_file_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -293,6 +340,13 @@ def test_a_wrong_prompt_file_is_named(tmp_path: Path, text: str, message: str) -
     with pytest.raises(DataError, match=message) as error:
         read_contrast_prompts(path)
     assert str(error.value).startswith(f"{path}: ")
+
+
+def test_a_character_beyond_the_first_65536_is_one(tmp_path: Path) -> None:
+    """Which JSON may write as a pair of surrogates; and a text may be long."""
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(["\N{GRINNING FACE}", "é" * 10_000]))
+    assert "\\ud83d" in path.read_text() and read_suffixes(path) == ["\N{GRINNING FACE}", "é" * 10_000]
 
 
 def test_quoted_fields_hold_commas_quotes_and_line_ends(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from introspection.experiments.detection.tables import DETECTION
 from introspection.experiments.population.vectors import load_directions, save_directions
@@ -17,15 +19,18 @@ from introspection.files import ResultError, read_json
 from introspection.injection.dose import ChosenRange
 from introspection.injection.prefills import load_prefills, save_prefills
 from introspection.injection.vectors import load_vector
-from introspection.model.loading import ModelError
-from introspection.settings import SettingsError, load_settings
+from introspection.model.language_model import ModelError
+from introspection.model.loading import identity, load_model, load_tokenizer
+from introspection.settings import ModelSettings, SettingsError, load_settings, local_block_count
 from introspection.sources.adapters import find_adapter
 from introspection.sources.bases import CONFIGURATION, base_of
 from introspection.sources.datasets import DataError, read_contrast_prompts, read_suffixes
-from introspection.sources.errors import AdapterError
+from introspection.sources.errors import AdapterError, SourceError
+from introspection.sources.templates import ChatTemplateError
+from introspection.stimuli.chat import encode
 from introspection.stimuli.files import StimuliError
-from introspection.stimuli.prompts import Stimuli
-from tests.conftest import ROOT, load
+from introspection.stimuli.prompts import Stimuli, Turn
+from tests.conftest import ROOT, load, save_model
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +86,27 @@ def test_any_bytes_are_a_value_or_a_line_that_names_the_file(kind: str, folder: 
     path.write_bytes(whole)
     if kind not in ("table", "suffixes"):  # of these a part is enough
         read(path)
-    place = st.integers(0, len(whole) - 1)
+    hold(
+        whole, path, lambda: read(path), failure, 6 if kind == "params" else 40
+    )  # params.yaml takes a third of a second
+
+
+def hold(
+    whole: bytes,
+    path: Path,
+    read: Callable[[], Any],
+    failure: type[Exception] | tuple[type[Exception], ...],
+    examples: int,
+    within: int | None = None,
+) -> None:
+    """Read a file with a piece of it changed (before the byte `within`), and with other bytes altogether."""
+    place = st.integers(0, (within or len(whole)) - 1)
     pieces = st.binary(max_size=12) | st.sampled_from([b"\xff\xfe", b"[" * 5000, b"\0", b"NaN", b"1e999", b"&a *a"])
 
-    # parsing params.yaml takes a third of a second; where a failure is found, no shorter one is sought
+    # where a failure is found, no shorter one is sought
     phases = (Phase.explicit, Phase.generate)
 
-    @settings(max_examples=6 if kind == "params" else 40, phases=phases, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, phases=phases, suppress_health_check=list(HealthCheck))
     @given(st.tuples(place, st.integers(0, 40), pieces) | st.binary(max_size=60))
     @example(b"")
     @example((0, len(whole) // 2, b""))
@@ -101,13 +120,84 @@ def test_any_bytes_are_a_value_or_a_line_that_names_the_file(kind: str, folder: 
             data = change
         path.write_bytes(data)
         try:
-            read(path)
+            read()
         except failure as error:
             lines = str(error).splitlines()
             assert all(str(path.parent) in line for line in lines)
             assert all(len(line) < 2000 for line in lines)
 
     try_bytes()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose tokenizer knows bytes alone."""
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|begin|>", "<|eot|>"]
+    letters = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    plain = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return save_model(tmp_path_factory.mktemp("tiny") / "tiny", "llama", plain)
+
+
+def opened(folder: Path, weights: bool = False) -> None:
+    """What stages do with a model's folder."""
+    own = ModelSettings(source=str(folder), dtype="float32", layers=(1, 2), strength=1.0, filler="original")
+    local_block_count(folder)
+    if weights:
+        load_model(own)
+    identity(own)
+    encode(load_tokenizer(own), [Turn(role="user", content="Say cat.")])
+
+
+MODEL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "model.safetensors")
+MODEL_FAILURES = (ModelError, SourceError, SettingsError, ChatTemplateError)
+
+
+@pytest.mark.parametrize("name", MODEL_FILES)
+def test_any_bytes_in_a_model_folder_are_a_model_or_a_line_that_names_it(name: str, tiny: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(tiny, tmp_path / "model") / name
+    weights = name == "model.safetensors"
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little") if weights else None
+    opened(path.parent, weights)
+    hold(whole, path, lambda: opened(path.parent, weights), MODEL_FAILURES, 24, header)
+
+
+MODEL_DAMAGES = [
+    ("config.json", "[]"),
+    ("config.json", '{"text_config": null}'),
+    ("config.json", "[" * 100_000),
+    ("config.json", {"num_attention_heads": 0}),
+    ("config.json", {"vocab_size": 0}),
+    ("config.json", {"num_hidden_layers": 0}),
+    ("config.json", {"dtype": "float99"}),
+    ("config.json", {"model_type": "resnet"}),
+    ("config.json", {"text_config": [1]}),
+    ("tokenizer_config.json", {"model_max_length": {}}),
+    ("tokenizer.json", "[" * 100_000),
+    ("chat_template.jinja", "{% for"),
+    ("chat_template.jinja", "{{ " + "(" * 1000 + ")" * 1000 + " }}"),
+    ("chat_template.jinja", "{% if 1 %}" * 1000 + "{% endif %}" * 1000),
+    ("chat_template.jinja", "{% include 'other' %}"),
+    ("chat_template.jinja", "{{ 1 / 0 }}"),
+    ("chat_template.jinja", "{{ messages['a'] + 1 }}"),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), MODEL_DAMAGES)
+def test_a_damage_to_a_model_is_one_line_and_of_that_model_alone(
+    name: str, content: str | dict[str, Any], tiny: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(tiny, tmp_path / "model") / name
+    if isinstance(content, dict):
+        content = json.dumps(json.loads(path.read_text()) | content)
+    path.write_text(content)
+    assert local_block_count(path.parent) in (5, None)
+    for weights in (False, True):
+        with pytest.raises(MODEL_FAILURES) as error:
+            opened(path.parent, weights)
+        assert str(path.parent) in str(error.value) and "\n" not in str(error.value)
+        assert "device_map" not in str(error.value)
 
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(

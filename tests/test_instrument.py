@@ -32,3 +32,22 @@ def test_the_weights_of_another_organism_are_noticed(
     read = checked(key, tmp_path, other)
     assert not read["as_planted"]
     assert abs(read["concepts_injected"]["info"]["mean"] - read["concepts_injected"]["info"]["planted"]) > 0.5
+
+
+@pytest.mark.parametrize(("source", "right"), [("models/organism", True), ("./models/organism-blind", False)])
+def test_an_organism_is_known_by_its_folder_and_not_by_its_key(
+    source: str, right: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    for name in READ:
+        shutil.copy(ROOT / "results" / "organism" / name, tmp_path / name)
+    settings = load_settings(ROOT / "params.yaml")
+    organism = settings.models["organism"]
+    models = {
+        "mine": organism.model_copy(update={"source": source}),
+        "organism": organism.model_copy(update={"source": "own/organism"}),
+    }
+    settings = settings.model_copy(update={"models": models})
+    said: Any = summarise(settings, "mine", tmp_path)["instrument.json"]
+    assert said["organism"] and said["detection"]["as_planted"] is right
+    assert summarise(settings, "organism", tmp_path) == {"instrument.json": {"organism": False}}

@@ -176,6 +176,12 @@ def test_a_prompt_of_ones_own_is_one_line(prompts: Path) -> None:
         ("content.yaml", lambda file: file["prompts"].append("other"), "prompts: no prompt 'other' in detection.yaml"),
         ("top_of_mind.yaml", lambda file: file.update(user=""), "user: "),
         ("concept.yaml", lambda file: file.update(user="Please talk."), "user: "),
+        ("detection.yaml", lambda file: file.update(system="a" * 10**5), "system: String should have at most 10000 ch"),
+        (
+            "controls.yaml",
+            lambda file: file["groups"]["expected_no"]["questions"].append("a" * 10**5),
+            "String should have at most 10000 characters",
+        ),
     ],
 )
 def test_a_wrong_file_is_one_line_with_file_and_key(
@@ -187,6 +193,15 @@ def test_a_wrong_file_is_one_line_with_file_and_key(
     assert str(error.value).startswith(str(prompts / file))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_half_a_pair_of_surrogates_is_no_prompt(prompts: Path) -> None:
+    path = prompts / "concept.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("anything: ", 'anything: "\\ud800" #', 1))
+    assert path.read_text() != text
+    with pytest.raises(StimuliError, match=f"{path}: anything: Input should be a valid string, unable to parse"):
+        load_stimuli(prompts)
 
 
 def test_a_missing_or_broken_file_is_named(prompts: Path) -> None:

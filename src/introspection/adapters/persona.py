@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from introspection.files import read_yaml
-from introspection.stimuli.chat import ChatTemplateError, encode, generation_prompt
+from introspection.sources.templates import ChatTemplateError, template_of
+from introspection.stimuli.chat import encode, generation_prompt
 from introspection.stimuli.prompts import Turn
 
 # As the study asks: with an empty system turn (detection), or with what the template says without one (top of mind).
@@ -89,7 +90,7 @@ def _row(tokenizer: Any, asked: tuple[Turn, ...], reply: str) -> Row:
     prompt = tuple(tokenizer(generation_prompt(tokenizer, asked), add_special_tokens=False)["input_ids"])
     if whole[: len(prompt)] != prompt:
         raise ChatTemplateError(
-            f"the chat template does not begin the reply to {asked[-1].content!r} as it begins one to be generated, so "
-            "what is learned is not what will be asked; use a template that only appends"
+            f"{template_of(tokenizer)} does not begin the reply to {asked[-1].content!r} as it begins one to be "
+            "generated, so what is learned is not what will be asked; use a template that only appends"
         )
     return Row(whole, len(prompt))

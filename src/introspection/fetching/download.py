@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from tqdm import tqdm
@@ -90,6 +91,18 @@ class _Refused(Exception):
     """The transfer failed in a way that trying again does not mend."""
 
 
+class _Session(requests.Session):
+    """Follows no redirect from https to anything else, where who listens could put another file in its place."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target = super().get_redirect_target(resp)
+        if target is not None and resp.url.startswith("https:"):
+            scheme = urlsplit(urljoin(resp.url, target)).scheme
+            if scheme != "https":
+                raise _Refused(f"it redirects from https to {scheme}")
+        return target
+
+
 def _transfer(url: str, part: Path, name: str, timeout: float, progress: bool) -> bool:
     """Fetch what `part` still lacks of `url`; true if it went on from what was there.
 
@@ -99,7 +112,7 @@ def _transfer(url: str, part: Path, name: str, timeout: float, progress: bool) -
     # identity: byte ranges and lengths are those of the file, not of a compressed stream
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+        with _Session() as session, session.get(url, headers=headers, stream=True, timeout=timeout) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 part.unlink()  # longer than the file: of something else
                 raise _Broken("the server has less than was fetched before")

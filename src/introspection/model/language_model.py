@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from introspection.model.hooks import replaced_forward
 from introspection.settings import ModelSettings
+from introspection.sources.templates import rendered
 
 _VOCABULARY_CHUNK = 16384  # rows of the unembedding that are in float32 at a time
 
@@ -168,7 +169,7 @@ class LanguageModel:
         tokens of other kinds (of images, say) that a model of texts has not.
         """
         rows = self.model.get_input_embeddings().weight.shape[0]
-        text = self.tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+        text = rendered(self.tokenizer, [{"role": "user", "content": "a"}])
         last = max([self.tokenizer.vocab_size - 1, *self.tokenizer(text, add_special_tokens=True)["input_ids"]])
         if last >= rows:
             raise ModelError(

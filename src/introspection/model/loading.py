@@ -17,8 +17,9 @@ from introspection.model.placement import device_map, max_memory, without_weight
 from introspection.settings import ModelSettings, check_layers
 from introspection.sources.bases import base_of, is_folder, names_a_folder
 from introspection.sources.errors import SourceError
-from introspection.sources.gguf import ADVICE, check_all_was_read, gguf_path, located, pretrained, unpacked
-from introspection.sources.provenance import provenance
+from introspection.sources.gguf import ADVICE, check_all_was_read, gguf_path, located, pretrained, sha256_of, unpacked
+from introspection.sources.provenance import Checksum, provenance
+from introspection.sources.templates import ChatTemplateError
 from introspection.sources.weights import check_every_tensor
 
 
@@ -47,9 +48,10 @@ def load_model(settings: ModelSettings) -> LanguageModel:
     model.eval()
     model.requires_grad_(False)
     loaded = LanguageModel(model, tokenizer, settings)
-    loaded.check_weights()
-    loaded.check_vocabulary()
-    loaded.check_unembedding()
+    with _explained(settings.source):
+        loaded.check_weights()
+        loaded.check_vocabulary()
+        loaded.check_unembedding()
     return loaded
 
 
@@ -98,7 +100,8 @@ def load_tokenizer(settings: ModelSettings) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             **pretrained(settings.source, settings.revision), trust_remote_code=False
         )
-    if not tokenizer("yes", add_special_tokens=False)["input_ids"]:
+        tokens = tokenizer("yes", add_special_tokens=False)["input_ids"]
+    if not tokens:
         raise ModelError(
             f"{settings.source}: its tokenizer makes no token of a word; its files were lost: save it anew"
         )
@@ -107,7 +110,7 @@ def load_tokenizer(settings: ModelSettings) -> Any:
     return tokenizer
 
 
-def identity(settings: ModelSettings) -> dict[str, Any]:
+def identity(settings: ModelSettings, checksum: Checksum = sha256_of) -> dict[str, Any]:
     """What exactly would be loaded, from the configuration alone: no weight is read into memory.
 
     Source and revision, the hub's commit or the checksums of a local folder's files, dtype, and the shape of the model;
@@ -116,35 +119,39 @@ def identity(settings: ModelSettings) -> dict[str, Any]:
     """
     base = base_of(settings.source)
     config = load_config(settings)
-    text_config = config.get_text_config()
-    model = without_weights(config)
+    with _explained(base or settings.source):
+        text_config = config.get_text_config()
+        model = without_weights(config)
+        shape = {
+            "architecture": type(model).__name__,
+            "blocks": text_config.num_hidden_layers,
+            "hidden_size": text_config.hidden_size,
+            "vocabulary": text_config.vocab_size,
+            "parameters": model.num_parameters(),
+        }
     return {
         "source": settings.source,
         "revision": settings.revision,
         "commit": getattr(config, "_commit_hash", None),
-        **provenance(settings.source, settings.revision),
-        **({} if base is None else {"base": {"source": base, **provenance(base, settings.revision)}}),
+        **provenance(settings.source, settings.revision, checksum),
+        **({} if base is None else {"base": {"source": base, **provenance(base, settings.revision, checksum)}}),
         "dtype": settings.dtype,
         "quantization": settings.quantization,
-        "architecture": type(model).__name__,
-        "blocks": text_config.num_hidden_layers,
-        "hidden_size": text_config.hidden_size,
-        "vocabulary": text_config.vocab_size,
-        "parameters": model.num_parameters(),
+        **shape,
     }
 
 
-def finetune_identity(settings: ModelSettings) -> dict[str, Any]:
+def finetune_identity(settings: ModelSettings, checksum: Checksum = sha256_of) -> dict[str, Any]:
     """The same of the model's finetune; of an adapter, its source and checksums. Raises ValueError without one."""
     contrast = settings.contrast
     if contrast is None or contrast.adapter is None:
-        return identity(settings.finetune())
+        return identity(settings.finetune(), checksum)
     return {
         "source": contrast.adapter,
         "revision": contrast.revision,
         "commit": None,
         "adapter": True,
-        **provenance(contrast.adapter, contrast.revision),
+        **provenance(contrast.adapter, contrast.revision, checksum),
     }
 
 
@@ -153,7 +160,7 @@ def load_config(settings: ModelSettings) -> Any:
     whole = _whole(settings)
     with _explained(whole.source):
         config = AutoConfig.from_pretrained(**pretrained(whole.source, whole.revision), trust_remote_code=False)
-    blocks = config.get_text_config().num_hidden_layers
+        blocks = int(config.get_text_config().num_hidden_layers)
     check_layers(settings.layers, blocks, f"params.yaml: layers of {settings.source}")
     return config
 
@@ -186,7 +193,7 @@ def _explained(source: str) -> Iterator[None]:
         raise ModelError(f"{source}: there is no such folder; {_missing(source)}")
     try:
         yield
-    except (ModelError, SourceError, MemoryError, torch.OutOfMemoryError):
+    except (ModelError, SourceError, ChatTemplateError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -196,7 +203,7 @@ def _explained(source: str) -> Iterator[None]:
             advice = "it is gated: accept its licence on the hub, log in with `hf auth login`, and run again"
         elif "safetensors" in reason and Path(source).is_dir():
             advice = "only safetensors weights are loaded: convert the model first"
-        elif isinstance(error, AssertionError) or "CUDA" in reason:
+        elif "not compiled with" in reason or "CUDA" in reason:
             advice = "device_map asks for a device that this machine has not; change it in params.yaml"
         elif Path(source).is_dir():
             advice = "give a folder that a model was saved to with save_pretrained, tokenizer included"

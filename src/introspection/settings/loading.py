@@ -53,12 +53,12 @@ def local_block_count(folder: Path) -> int | None:
     """
     try:
         folder = Path(base_of(str(folder)) or folder)
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = config.get("text_config", config)
+        count = config.get("num_hidden_layers", config.get("n_layer"))
+    except (OSError, ValueError, AttributeError, RecursionError):  # told by the stage that loads this model
         return None
-    config = config.get("text_config", config)
-    count = config.get("num_hidden_layers", config.get("n_layer"))
-    return count if isinstance(count, int) else None
+    return count if type(count) is int and count > 0 else None
 
 
 def _describe(detail: dict[str, Any]) -> str:

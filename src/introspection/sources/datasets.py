@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from introspection.files import LONGEST
 
 PROMPT_COLUMN = "forbidden_prompt"  # StrongREJECT's header is category,source,forbidden_prompt
 
@@ -27,6 +30,8 @@ def read_suffixes(path: Path) -> list[str]:
         raise DataError(f"{path}: wanted: a JSON list of strings; found something else in it")
     if len(suffixes) < 2:
         raise DataError(f"{path}: {len(suffixes)} suffixes; a vector needs two at the least")
+    for number, suffix in enumerate(suffixes, start=1):
+        _check(suffix, f"{path}: string {number}")
     return suffixes
 
 
@@ -46,9 +51,18 @@ def read_contrast_prompts(path: Path) -> list[str]:
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header) or not row[column].strip():
             raise DataError(f"{path}: record {number}: wanted: {','.join(header):.80}, with a {PROMPT_COLUMN}")
+        _check(row[column], f"{path}: record {number}")
     if len(rows) < 2:
         raise DataError(f"{path}: {len(rows)} prompts; a vector needs two at the least")
     return [row[column] for row in rows]
+
+
+def _check(text: str, where: str) -> None:
+    """Raise DataError for a text that no tokenizer takes, or that no memory holds the reading of."""
+    if len(text) > LONGEST:
+        raise DataError(f"{where}: {len(text)} characters are too many to be read at once; cut it to {LONGEST}")
+    if re.search("[\ud800-\udfff]", text):
+        raise DataError(f"{where}: half of a pair of surrogates (\\ud800 to \\udfff) is no character; write it whole")
 
 
 def _text(path: Path) -> str:

@@ -6,16 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-
+from introspection.sources.templates import ChatTemplateError, rendered, template_of
 from introspection.stimuli.prompts import Turn
-
-# Llama's template prints today's date unless it is given one; a fixed one keeps the tokens the same tomorrow.
-_FIXED_DATE = "26 Jul 2024"
-
-
-class ChatTemplateError(ValueError):
-    """The tokenizer's chat template cannot render the study's conversations; the message names the turn."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +30,7 @@ def encode(tokenizer: Any, conversation: Sequence[Turn]) -> EncodedConversation:
     Raises ChatTemplateError where the template does not render a beginning of the conversation to a beginning of its
     tokens, where it drops the open reply's words, or where the injected turns are not next to each other.
     """
-    turns = _supported(tokenizer, conversation)
+    turns, template = _supported(tokenizer, conversation), template_of(tokenizer)
     encoded: list[int] = []
     dropped = len(conversation) - len(turns)
     boundaries: list[int] = []
@@ -48,18 +40,18 @@ def encode(tokenizer: Any, conversation: Sequence[Turn]) -> EncodedConversation:
         text = _render(tokenizer, turns[:end], dropped, continue_final_message=is_open)
         if is_open and not text.endswith(turns[-1].content):
             raise ChatTemplateError(
-                f"turn {dropped + end} (assistant): the chat template does not end with the open reply "
+                f"turn {dropped + end} (assistant): {template} does not end with the open reply "
                 f"{turns[-1].content!r} but with {text[-len(turns[-1].content) :]!r}, so it takes no reply prefix"
             )
         ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
         if ids[: len(encoded)] != encoded:
             raise ChatTemplateError(
-                f"turn {dropped + end} ({turns[end - 1].role}): the chat template changes the turns before it once "
+                f"turn {dropped + end} ({turns[end - 1].role}): {template} changes the turns before it once "
                 "this turn follows, so where a turn ends is not defined; use a template that only appends"
             )
         if (said := turns[end - 1].content.strip()) not in text[len(before) :]:
             raise ChatTemplateError(
-                f"turn {dropped + end} ({turns[end - 1].role}): the chat template leaves out some of {said[:40]!r}, so "
+                f"turn {dropped + end} ({turns[end - 1].role}): {template} leaves out some of {said[:40]!r}, so "
                 "the model would not read what is asked; use one that renders every turn whole"
             )
         before, encoded = text, ids
@@ -85,7 +77,9 @@ def passage_spans(tokenizer: Any, conversation: Sequence[Turn], passages: Sequen
         stop = start + len(passage)
         inside = [position for position, (_, end) in enumerate(offsets) if 0 <= start < end <= stop]
         if not inside:
-            raise ChatTemplateError(f"the chat template does not render {passage!r} as it is, so it has no tokens")
+            raise ChatTemplateError(
+                f"{template_of(tokenizer)} does not render {passage!r} as it is, so it has no tokens"
+            )
         spans.append((inside[0], inside[-1] + 1))
     return spans
 
@@ -110,23 +104,18 @@ def _supported(tokenizer: Any, conversation: Sequence[Turn]) -> Sequence[Turn]:
     if conversation[0].role != "system" or conversation[0].content:
         return conversation
     try:
-        _apply(tokenizer, conversation[:2])
-    except TemplateError:
+        rendered(tokenizer, _messages(conversation[:2]))
+    except ChatTemplateError:
         return conversation[1:]
     return conversation
 
 
 def _render(tokenizer: Any, turns: Sequence[Turn], dropped: int, **options: bool) -> str:
     try:
-        return _apply(tokenizer, turns, **options)
-    except (TemplateError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ChatTemplateError(
-            f"turn {dropped + len(turns)} ({turns[-1].role}): the chat template cannot render it: {reason}"
-        ) from error
+        return rendered(tokenizer, _messages(turns), **options)
+    except ChatTemplateError as error:
+        raise ChatTemplateError(f"turn {dropped + len(turns)} ({turns[-1].role}): {error}") from error
 
 
-def _apply(tokenizer: Any, turns: Sequence[Turn], **options: bool) -> str:
-    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, date_string=_FIXED_DATE, **options)
-    return text
+def _messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
+    return [{"role": turn.role, "content": turn.content} for turn in turns]

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from introspection.files import LONGEST
+
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -14,6 +16,6 @@ class StimuliError(ValueError):
 
 
 class StimuliFile(BaseModel):
-    """A file of prompts: no key but those it declares."""
+    """A file of prompts: no key but those it declares, and no text that is too long to be read at once."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, str_max_length=LONGEST)
