@@ -4,8 +4,8 @@
 
 PATTERN: of mutants' names, with `*`; all by default. mutmut starts pytest anew for each of them. Here each is asked in
 a fork of a process in which the tests have run once, in a tenth of the time: all first by their quick tests, then those
-that are still unnoticed by the others. What was found is in mutants/asked.tsv and holds until the file that has
-the mutant changes. The exit status is 1 where one lives that tests/mutants.md does not explain.
+that are still unnoticed, and not explained, by the others. What was found is in mutants/asked.tsv and holds until the
+file that has the mutant changes. The exit status is 1 where one lives that tests/mutants.md does not explain.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,8 @@ def made(patterns: Sequence[str]) -> dict[str, str]:
 class Asking:
     """A pytest plugin that runs the tests once and then asks those of each mutant that call what it changes."""
 
-    def __init__(self, mutants: dict[str, str], processes: int) -> None:
-        self._mutants, self._processes = mutants, processes
+    def __init__(self, mutants: dict[str, str], processes: int, explains: Callable[[str], bool]) -> None:
+        self._mutants, self._processes, self._explains = mutants, processes, explains
         self._failed = False
         self._running = ""
         self._items: dict[str, Any] = {}
@@ -93,6 +93,7 @@ class Asking:
         asked = _asked()
         before = {name: asked.get((name, digest), "") for name, digest in self._mutants.items()}
         waiting, later = ([name for name, answer in before.items() if answer == known] for known in ("", UNNOTICED))
+        later = [name for name in later if not self._explains(name)]
         print(f"\n{len(self._items)} tests, {len(before)} mutants, of which {len(waiting + later)} are to be asked")
         children: dict[int, tuple[str, float]] = {}  # by process: the mutant, and until when it may take
         with ASKED.open("a", encoding="utf-8") as file:
@@ -106,7 +107,7 @@ class Asking:
                 for process, status in list(_ended(children)):
                     name, _ = children.pop(process)
                     answer = self._answer(name, status)
-                    later += [name] if answer == UNNOTICED else []
+                    later += [name] if answer == UNNOTICED and not self._explains(name) else []
                     file.write(f"{name}\t{self._mutants[name]}\t{answer}\n")
                     file.flush()
                 time.sleep(0.005)
@@ -246,23 +247,23 @@ def is_spelling(diff: str, allowed: Sequence[re.Pattern[str]]) -> bool:
 
 def main(patterns: Sequence[str]) -> int:
     """Make the mutants, ask, and say which live."""
-    mutants = made(patterns or ["*"])
+    mutants, text = made(patterns or ["*"]), EXPLAINED.read_text(encoding="utf-8")
+    reasons, allowed = explained(text), spellings(text)
+
+    @functools.cache
+    def explains(mutant: str) -> bool:
+        return is_explained(mutant, reasons) or is_spelling(get_diff_for_mutant(mutant), allowed)
+
     sys.path.insert(0, str(MADE / "src"))
     arguments = [*config().pytest_add_cli_args, *config().pytest_add_cli_args_test_selection]
-    status = pytest.main(arguments, plugins=[Asking(mutants, os.cpu_count() or 1)])
+    status = pytest.main(arguments, plugins=[Asking(mutants, os.cpu_count() or 1, explains)])
     if status not in (0, 5):
         return int(status)
-    asked, text = _asked(), EXPLAINED.read_text(encoding="utf-8")
-    reasons, allowed = explained(text), spellings(text)
+    asked = _asked()
     answers = {name: asked.get((name, digest), "") for name, digest in mutants.items()}
-    for answer in (NOTICED, TOO_LONG, LIVES, NO_TEST):
+    for answer in (NOTICED, TOO_LONG, LIVES, NO_TEST, UNNOTICED):
         print(f"{answer}: {sum(each == answer for each in answers.values())}")
-    alive = [name for name, answer in answers.items() if answer in (LIVES, NO_TEST)]
-    unexplained = [
-        name
-        for name in alive
-        if not is_explained(name, reasons) and not is_spelling(get_diff_for_mutant(name), allowed)
-    ]
+    unexplained = [name for name, each in answers.items() if each in (LIVES, NO_TEST, UNNOTICED) and not explains(name)]
     print("\n".join(["living and not explained:", *unexplained] if unexplained else ["those that live are explained"]))
     return int(bool(unexplained))
 

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM
 
 from introspection.engine import executor as executors
 from introspection.engine.executor import executor
-from introspection.engine.kept import kept_in
+from introspection.engine.kept import code, kept_in
 from introspection.engine.on_ray import Actors, on_ray
 from introspection.engine.reading import NotFiniteError, Reading, read
 from introspection.engine.run import prefill, run_prefilled, run_trials
@@ -132,6 +132,12 @@ def test_a_run_goes_on_with_the_batches_that_it_began_with_and_reads_a_damaged_o
         with _stopped(), kept_in(tmp_path, ""):
             assert torch.equal(both(), first) and len(ran) == batches + again
             raise _Stopped
+
+
+def test_what_is_kept_is_of_all_code_that_computes_a_state() -> None:
+    package = ROOT / "src" / "introspection"
+    for module in ("files.py", "steering.py", "engine/run.py", "engine/passes.py", "model/loading.py"):
+        assert (package / module).read_text(encoding="utf-8") in code(), module
 
 
 @pytest.mark.parametrize("content", [b"", b'{"a', b"-5", b"1000000000"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
 from contextlib import ExitStack
-from dataclasses import replace
 from itertools import combinations, product
 
 import numpy as np
@@ -17,10 +15,8 @@ from repeng import ControlVector
 from tokenizers import Tokenizer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from introspection.engine import reading as running
-from introspection.engine.batches import Pass, plan_batches
+from introspection.engine.batches import plan_batches
 from introspection.engine.cache import SharedLayer
-from introspection.engine.reading import NotFiniteError
 from introspection.engine.run import prefill, run_prefilled, run_trials
 from introspection.engine.tree import plan_tree
 from introspection.engine.trial import Injection, Trial
@@ -120,46 +116,6 @@ def test_results_do_not_depend_on_the_batch_size(qwen2: LanguageModel, stimuli: 
     ]
     small = final_logits(qwen2, rows, vectors, tokens_per_batch=tokens_per_batch)
     torch.testing.assert_close(small, final_logits(qwen2, rows, vectors), atol=1e-5, rtol=1e-5)
-
-
-def test_a_batch_that_does_not_fit_is_halved_and_the_log_says_so(
-    qwen2: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    vectors, ran = vectors_of(qwen2), []
-    rows = [trial(qwen2, stimuli.detection["info"], Injection("random_1", s, 1, 3)) for s in (1.0, 2.0, 3.0, 4.0, 5.0)]
-    expected = final_logits(qwen2, rows, vectors)
-    forward = running.read_pass
-
-    def small_memory(model: LanguageModel, planned: Pass, *args: object) -> torch.Tensor:
-        if max(planned.tree.widths) > 2:
-            raise torch.OutOfMemoryError("out of memory")
-        ran.append(max(planned.tree.widths))
-        return forward(model, planned, *args)
-
-    monkeypatch.setattr(running, "read_pass", small_memory)
-    torch.testing.assert_close(final_logits(qwen2, rows, vectors), expected, atol=1e-5, rtol=1e-5)
-    assert ran and max(ran) <= 2
-    assert "rows at once: they are read in halves" in capsys.readouterr().err
-
-
-def test_progress_is_shown_with_a_total_where_it_is_asked_for(
-    qwen2: LanguageModel, stimuli: Stimuli, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = [trial(qwen2, stimuli.detection["info"], Injection("random_1", s, 1, 3)) for s in (1.0, 2.0, 3.0)]
-    given = directions(vectors_of(qwen2))
-    run_trials(qwen2, rows, given, tokens_per_batch=1)
-    assert capsys.readouterr().err == ""
-    run_trials(qwen2, rows, given, tokens_per_batch=1, progress="cats")
-    shown = capsys.readouterr().err.split("\r")
-    assert [re.search(r"^cats: .* (\d/3) ", each)[1] for each in (shown[1], shown[-1].rstrip())] == ["0/3", "3/3"]
-    assert "trial/s" in shown[-1]
-
-
-def test_nothing_is_kept_where_no_layer_is_asked_for(qwen2: LanguageModel, stimuli: Stimuli) -> None:
-    rows = [trial(qwen2, stimuli.detection[prompt], None) for prompt in PROMPTS]
-    assert run_trials(qwen2, rows, {}, layers=[]).shape == (len(rows), 0, qwen2.hidden_size)
-    (batch,) = plan_batches(rows[:1], len(qwen2.blocks), 10**9)
-    assert running.read_pass(qwen2, batch.passes[0], {}, []).shape == (1, 0, qwen2.hidden_size)
 
 
 def test_the_sweep_of_all_ranges_needs_the_counted_block_evaluations() -> None:
@@ -270,28 +226,6 @@ def test_turn_1_is_attended_to_where_it_lies(
     assert "sdpa" not in ALL_ATTENTION_FUNCTIONS._local_mapping, "the library is as it was"
 
 
-def test_a_prefilled_turn_1_is_read_in_halves_where_memory_is_short(
-    qwen2: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    encoded = [encode(qwen2.tokenizer, stimuli.control_conversation(question)) for question in stimuli.controls[:5]]
-    start = encoded[0].steered[1]
-    turn_1, rest = prefill(qwen2, encoded[0].token_ids[:start]), [text.token_ids[start:] for text in encoded]
-    expected = run_prefilled(qwen2, [turn_1] * 5, rest)
-    forward, ran = running.read_pass, []
-
-    def small_memory(model: LanguageModel, planned: Pass, *args: object) -> torch.Tensor:
-        if len(planned.texts) > 2:
-            raise torch.OutOfMemoryError("out of memory")
-        ran.append(len(planned.texts))
-        return forward(model, planned, *args)
-
-    monkeypatch.setattr(running, "read_pass", small_memory)
-    torch.testing.assert_close(run_prefilled(qwen2, [turn_1] * 5, rest), expected, atol=1e-5, rtol=1e-5)
-    assert sum(ran) == 5
-    with pytest.raises(ValueError, match="nothing to read"):
-        run_prefilled(qwen2, [turn_1], [()])
-
-
 def test_the_last_perceptron_sees_only_what_is_read(any_model: LanguageModel, stimuli: Stimuli) -> None:
     prompts = [trial(any_model, stimuli.detection[prompt], None) for prompt in PROMPTS]
     shapes = []
@@ -344,43 +278,6 @@ def test_the_experiments_need_the_counted_block_evaluations(qwen2: LanguageModel
     scenarios = [cell for _, cell in lens_cells(stimuli.detection, injections, Weak("info", 0.25))]
     lens = evaluations(stimuli.detection, scenarios)
     assert lens == 3 * of_a_text(vectors) + of_a_text(2 * vectors)  # two strengths under info, one unsteered row
-
-
-def test_hooks_are_gone_after_an_exception(qwen2: LanguageModel, stimuli: Stimuli) -> None:
-    row = trial(qwen2, stimuli.detection["info"], Injection("random_1", 1.0, 1, 3))
-
-    def hooks() -> list[set[int]]:
-        return [{*module._forward_hooks, *module._forward_pre_hooks} for module in qwen2.model.modules()]
-
-    before = hooks()  # transformers leaves its own where it was asked for hidden states
-    with pytest.raises(KeyError):
-        run_trials(qwen2, [row], {})  # no such vector
-    assert hooks() == before
-
-
-def test_numbers_that_are_not_finite_stop_the_run(qwen2: LanguageModel, stimuli: Stimuli) -> None:
-    row = trial(qwen2, stimuli.detection["info"], Injection("random_1", 1e38, 1, 3))
-    broken = {"random_1": {k: np.full(32, 1e38, np.float32) for k in range(1, 5)}}
-    with pytest.raises(NotFiniteError, match=r"layer \d+ .*random_1"):
-        run_trials(qwen2, [row], broken)
-
-
-def test_what_is_not_finite_is_told_by_all_that_is_injected(qwen2: LanguageModel, stimuli: Stimuli) -> None:
-    once, twice = (Injection(name, 1e38, 1, 3) for name in ("random_1", "random_2"))
-    row = replace(trial(qwen2, stimuli.detection["info"], once), injections=(once, twice))
-    broken = {each: {k: np.full(32, 1e38, np.float32) for k in range(1, 5)} for each in ("random_1", "random_2")}
-    with pytest.raises(NotFiniteError, match=rf"finite for {re.escape(f'{once} and {twice}')} \(\d+ tokens\)"):
-        run_trials(qwen2, [row], broken)
-    weight = qwen2.blocks[0].mlp.down_proj.weight
-    kept = weight.detach().clone()
-    try:
-        with torch.no_grad():
-            weight.fill_(float("nan"))
-        with pytest.raises(NotFiniteError, match=r"at layer 1 is not finite for no injection \("):
-            run_trials(qwen2, [trial(qwen2, stimuli.detection["info"], None)], {})
-    finally:
-        with torch.no_grad():
-            weight.copy_(kept)
 
 
 Additions = st.lists(st.tuples(st.sampled_from("ab"), st.just(1.0), st.just(((0, 1),))), max_size=2).map(tuple)
