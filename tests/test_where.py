@@ -253,6 +253,26 @@ def test_a_summary_is_told_anew_row_by_row(seed: int) -> None:
         assert row["difference_p"] == pytest.approx(at_least.mean())
 
 
+def test_the_same_seed_draws_the_same_where_there_are_too_many_orders_to_try_all() -> None:
+    """Sixteen units, whose 65,536 signs are more than are drawn."""
+    random = np.random.default_rng(2)
+    settings = small_settings().where.model_copy(update={"resamples": 50, "permutations": 50})
+    rows = [
+        {"vector": vector, "text": text, "task": "half", "aim": aim, "order": "forward", "place": place, "places": 2}
+        | {"chosen": int(random.integers(1, 3)), "chosen_debiased": int(random.integers(1, 3))}
+        | {"answer_mass_injected": 0.5}
+        for vector in ("cat", "bread")
+        for text in range(8)
+        for aim in ("abstract", "injected")
+        for place in (1, 2)
+    ]
+    first, *others = (where_summary(pd.DataFrame(rows), settings) for _ in range(4))
+    assert all(first.equals(other) for other in others)
+    first, second = random.uniform(size=(2, 16))
+    found = {paired_p_value(first, second, 50, seed=seed) for seed in range(20)}
+    assert len(found) > 1 and all(round(51 * value / 2, 6).is_integer() for value in found), "of as many as were asked"
+
+
 def test_one_unit_has_no_interval_and_no_test_of_a_difference() -> None:
     table = table_of({"injected": 1, "abstract": 2}, {"injected": 1, "abstract": 0})
     alone = where_summary(table[(table["vector"] == "cat") & (table["text"] == 1)], small_settings().where)
@@ -291,6 +311,7 @@ def test_the_p_value_of_a_difference_is_that_of_all_signs() -> None:
     sums = np.abs(signs @ (first - second))
     exact = np.mean(sums >= abs((first - second).sum()) - 1e-12)
     assert paired_p_value(first, second, 10_000, seed=0) == pytest.approx(exact)
+    assert paired_p_value(first[:2], second[:2], 10, seed=0) == pytest.approx(0.5)  # two of four signs are as far
     assert np.isnan(paired_p_value(first[:1], second[:1], 10, seed=0))
 
 
