@@ -20,6 +20,7 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM
 
+import introspection
 from introspection.engine import executor as executors
 from introspection.engine.executor import executor
 from introspection.engine.kept import code, kept_in
@@ -135,7 +136,7 @@ def test_a_run_goes_on_with_the_batches_that_it_began_with_and_reads_a_damaged_o
 
 
 def test_what_is_kept_is_of_all_code_that_computes_a_state() -> None:
-    package = ROOT / "src" / "introspection"
+    package = Path(introspection.__file__).parent
     for module in ("files.py", "steering.py", "engine/run.py", "engine/passes.py", "model/loading.py"):
         assert (package / module).read_text(encoding="utf-8") in code(), module
 

@@ -267,7 +267,7 @@ ADDED = {
 
 def test_what_is_written_into_the_prompts_appears_everywhere(tmp_path: Path) -> None:
     study = settings(("organism", "third_one"))
-    paper = make(tmp_path, study, added=ADDED)
+    paper = make(tmp_path, study, figures=False, added=ADDED)
     write_companion(Results(tmp_path, stages_of(study)), study.study.models, tmp_path / "companion")
     for model in study.study.models:
         for page in ("detection", "lens", "content"):
