@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,9 +16,9 @@ from introspection.engine.kept import kept_in
 from introspection.engine.reading import Reading, read
 from introspection.engine.trial import Injection, Trial
 from introspection.engine.work import block_evaluations
-from introspection.experiments.sweep.choice import SweepMode, choose_range
+from introspection.experiments.sweep.choice import SweepMode, choose_range, led_by
 from introspection.experiments.sweep.measure import layer_ranges, sweep_layers
-from introspection.injection.dose import ChosenRange
+from introspection.injection.dose import ChosenRange, Guide
 from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.prompts import Stimuli
@@ -186,3 +187,22 @@ def test_all_ranges_of_64_blocks() -> None:
     ranges = layer_ranges(64)
     assert len(set(ranges)) == 2016 == len(ranges)
     assert all(0 < first <= last < 64 for first, last in ranges)
+
+
+def test_a_search_is_led_by_the_guides_vector_under_its_prompt_alone() -> None:
+    ranges = [(1, 1), (1, 2), (2, 2)]
+    rows = [
+        {"vector": vector, "prompt": prompt, "first_layer": first, "last_layer": last}
+        | {"log_odds_yes": 100.0 * first + 10.0 * last + (vector == "cat") + 2 * (prompt == "info")}
+        for vector in ("cat", "bread")
+        for prompt in ("info", "no_info")
+        for first, last in ranges
+    ]
+    asked = []
+
+    def measure(some: Sequence[tuple[int, int]]) -> pd.DataFrame:
+        asked.append(list(some))
+        return pd.DataFrame(rows)
+
+    found = led_by(Guide("cat", "info", 0.0), measure, ranges)
+    assert found == {(1, 1): 113.0, (1, 2): 123.0, (2, 2): 223.0} and asked == [ranges]
