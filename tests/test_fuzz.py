@@ -30,6 +30,7 @@ from introspection.sources.templates import ChatTemplateError
 from introspection.stimuli.chat import encode
 from introspection.stimuli.files import StimuliError
 from introspection.stimuli.prompts import Stimuli, Turn
+from introspection.terminal import printable
 from tests.conftest import ROOT, load, save_model
 
 
@@ -112,6 +113,7 @@ def hold(
     @example((0, len(whole) // 2, b""))
     @example((len(whole) // 2, len(whole), b""))
     @example((len(whole) // 2, 0, b"\xff\xfe\xfd"))
+    @example((1, 9, b"\x1e\x85\x0b"))  # which end lines too
     def try_bytes(change: tuple[int, int, bytes] | bytes) -> None:
         if isinstance(change, tuple):
             start, length, piece = change
@@ -122,7 +124,7 @@ def hold(
         try:
             read()
         except failure as error:
-            lines = str(error).splitlines()
+            lines = printable(str(error)).splitlines()  # as a stage shows it
             assert all(str(path.parent) in line for line in lines)
             assert all(len(line) < 2000 for line in lines)
 

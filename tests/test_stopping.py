@@ -50,6 +50,7 @@ def interrupted(folder: Path, *command: str, path: str) -> tuple[int, str, float
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a job in the background has ignored
     )
     assert run.stdin is not None
     run.stdin.write("[]\n")
