@@ -67,26 +67,32 @@ def in_numbers(mask: Tensor) -> Tensor:
 
 
 def compared(
-    rows: list[int] | None, slices: list[int], heads: tuple[int, int], length: int, mask: Tensor | None, **named: Any
+    rows: list[int] | None,
+    slices: list[int],
+    heads: tuple[int, int],
+    length: int,
+    mask: Tensor | None,
+    dtype: torch.dtype = torch.float32,
+    **named: Any,
 ) -> int:
     """Compare both, slice by slice, in the second of two layers. How often turn 1 was copied."""
     draws = torch.Generator().manual_seed(7)
-    held = ROWS if rows is not None else 1
-    keys, values = torch.randn(2, held, heads[0], TURN_1, SIZE, generator=draws)
+    held, off = ROWS if rows is not None else 1, 1e-5 if dtype == torch.float32 else 2e-2
+    keys, values = torch.randn(2, held, heads[0], TURN_1, SIZE, generator=draws).to(dtype)
     first = Layer(torch.zeros(1, heads[0], 2, SIZE), torch.zeros(1, heads[0], 2, SIZE), None)
     layer = Layer(keys, values, None if rows is None else torch.tensor(rows))
     module = SimpleNamespace(layer_idx=1, num_key_value_groups=heads[1] // heads[0], training=False, is_causal=True)
     of_slot = [0] * sum(slices) if rows is None else rows
     with shared_turn_1(model_of(), [first, layer]):
         for start, stop in pairwise([sum(slices[:place]) for place in range(len(slices) + 1)]):
-            query = torch.randn(stop - start, heads[1], length, SIZE, generator=draws)
-            own = torch.randn(2, stop - start, heads[0], length, SIZE, generator=draws)
+            query = torch.randn(stop - start, heads[1], length, SIZE, generator=draws).to(dtype)
+            own = torch.randn(2, stop - start, heads[0], length, SIZE, generator=draws).to(dtype)
             attend: Any = ALL_ATTENTION_FUNCTIONS["sdpa"]
             found, weights = attend(module, query, *layer.update(*own), mask, **named)
             all_keys, all_values = torch.cat([torch.stack([keys, values])[:, of_slot[start:stop]], own], dim=3)
             expected, _ = sdpa_attention_forward(module, query, all_keys, all_values, mask, **named)  # type: ignore[arg-type]
             assert weights is None and found.is_contiguous()
-            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(found, expected, atol=off, rtol=off)
     assert first.copied == 0
     return layer.copied
 
@@ -107,13 +113,21 @@ MASKS = {
     st.sampled_from([(1, 1), (2, 2), (1, 3), (2, 4)]),
     st.integers(1, 4),
     st.sampled_from(sorted(MASKS)),
+    st.sampled_from([torch.float32, torch.bfloat16]),
     st.sampled_from([{}, {"scaling": 0.3}]),
 )
 def test_slots_attend_as_if_each_had_a_copy(
-    rows: list[int], first: int, heads: tuple[int, int], length: int, mask: str, named: dict[str, Any]
+    rows: list[int],
+    first: int,
+    heads: tuple[int, int],
+    length: int,
+    mask: str,
+    dtype: torch.dtype,
+    named: dict[str, Any],
 ) -> None:
     slices = [min(first, len(rows) - 1), len(rows) - min(first, len(rows) - 1)]
-    copied = compared(rows, slices, heads, length, MASKS[mask](length), **named)
+    seen = MASKS[mask](length)
+    copied = compared(rows, slices, heads, length, seen if seen.dtype == torch.bool else seen.to(dtype), dtype, **named)
     assert copied == (0 if mask.startswith("all before") else len(slices))
 
 

@@ -43,6 +43,7 @@ def test_every_row_is_read_once_from_a_text_that_it_begins(rows: list[Trial], to
         read = [row for each in batch.passes[batch.prefix > 0 :] for row in each.rows]
         assert sorted(read) == list(range(len(batch.rows)))
         for each in batch.passes:
+            assert len(each.texts) == each.tree.widths[0] == len({*each.tree.slots[0]})
             lengths = [each.cached + len(text) for text in each.texts]
             assert 5 * min(lengths) >= 4 * max(lengths)
 

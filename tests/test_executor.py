@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import subprocess
@@ -133,6 +134,17 @@ def test_a_run_goes_on_with_the_batches_that_it_began_with_and_reads_a_damaged_o
         with _stopped(), kept_in(tmp_path, ""):
             assert torch.equal(both(), first) and len(ran) == batches + again
             raise _Stopped
+
+
+def test_what_is_kept_is_of_the_precision_it_was_read_in(
+    qwen2: LanguageModel, stimuli: Stimuli, tmp_path: Path, ran: list[Reading]
+) -> None:
+    coarse = LanguageModel(copy.deepcopy(qwen2.model).to(torch.bfloat16), qwen2.tokenizer)
+    with kept_in(tmp_path, ""):
+        fine = run_trials(qwen2, trials_of(qwen2, stimuli), directions_of(qwen2), layers=[5])
+        read_before = len(ran)
+        other = run_trials(coarse, trials_of(qwen2, stimuli), directions_of(qwen2), layers=[5])
+        assert len(ran) == 2 * read_before and not torch.equal(fine, other)
 
 
 def test_what_is_kept_is_of_all_code_that_computes_a_state() -> None:

@@ -13,7 +13,7 @@ from introspection.engine import reading as running
 from introspection.engine.batches import Pass, plan_batches
 from introspection.engine.reading import NotFiniteError
 from introspection.engine.run import prefill, run_prefilled, run_trials
-from introspection.engine.trial import Injection
+from introspection.engine.trial import Injection, Trial
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
@@ -165,3 +165,16 @@ def test_the_first_layer_is_the_embedding(qwen2: LanguageModel, stimuli: Stimuli
     rows = [trial(qwen2, stimuli.detection[prompt], None) for prompt in PROMPTS]
     embedded = qwen2.model.get_input_embeddings().weight[[row.token_ids[-1] for row in rows]]
     torch.testing.assert_close(run_trials(qwen2, rows, {}, layers=[0])[:, 0], embedded.float())
+
+
+def test_rows_together_are_as_each_alone_in_every_family(any_model: LanguageModel, stimuli: Stimuli) -> None:
+    """Some split after a block after which others are given two vectors, and all have texts of other lengths."""
+    one, two = Injection("random_1", 3.0, 1, 3), Injection("random_2", 2.0, 2, 4)
+    arms = [(), (one,), (two,), (one, two), (replace(two, strength=1.0), one)]
+    encoded = [encode(any_model.tokenizer, stimuli.detection[prompt]) for prompt in PROMPTS[:2]]
+    rows = [Trial(text.token_ids, text.steered, arm) for text in encoded for arm in arms]
+    given = directions(vectors_of(any_model))
+    together = run_trials(any_model, rows, given)
+    alone = torch.cat([run_trials(any_model, [row], given) for row in rows])
+    torch.testing.assert_close(together, alone, atol=2e-5, rtol=1e-5)
+    assert len({round(float(states[-1].norm()), 3) for states in together}) == len(rows), "each arm does something"

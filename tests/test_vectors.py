@@ -25,6 +25,7 @@ from introspection.injection.vectors import (
     concept_vectors,
     load_vector,
     principal_direction,
+    principal_directions,
     random_vectors,
     save_vector,
     text_trials,
@@ -51,6 +52,44 @@ def test_concept_vectors_equal_those_that_repeng_trains(any_model: LanguageModel
         for block in range(1, len(any_model.blocks)):
             assert ours.directions[block].dtype == np.float32
             assert np.dot(ours.directions[block], theirs.directions[block]) > 0.999, (concept, block)
+
+
+class Letters:
+    """A tokenizer that makes a token of each letter."""
+
+    def __call__(self, texts: list[str], add_special_tokens: bool) -> dict[str, list[list[int]]]:
+        assert texts, "it is not asked for nothing"
+        return {"input_ids": [[1] * add_special_tokens + [ord(letter) for letter in text] for text in texts]}
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=5), max_size=4), st.booleans())
+def test_the_shared_beginning_is_the_longest_that_leaves_each_text_a_token(texts: list[str], templated: bool) -> None:
+    trials = text_trials(Letters(), texts, templated)
+    rows = [[1] * (not templated) + [*map(ord, text)] for text in texts]
+    assert [[*trial.token_ids] for trial in trials] == rows and not any(trial.injections for trial in trials)
+    lengths = [
+        length for length in range(min(map(len, rows), default=1)) if len({str(row[:length]) for row in rows}) == 1
+    ]
+    assert {trial.turn_1 for trial in trials} == ({(0, max(lengths))} if rows else set())
+
+
+def test_nothing_is_said_of_progress_unless_it_is_asked_for(
+    qwen2: LanguageModel, stimuli: Stimuli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    list(concept_vectors(qwen2, stimuli, ["cat"], SUFFIXES[:3]))
+    assert capsys.readouterr().err == ""
+    list(concept_vectors(qwen2, stimuli, ["cat"], SUFFIXES[:3], progress=True))
+    shown = capsys.readouterr().err
+    assert "states: anything: 100%" in shown and "states: cat: 100%" in shown and " 3/3 " in shown
+
+
+def test_a_direction_points_to_most_unless_it_is_told_otherwise() -> None:
+    """Two pairs a little to one side and one far to the other: the majority and the mean part."""
+    positive = torch.zeros(3, 3, 2)
+    positive[:, 2] = torch.tensor([[1.0, 0.0], [1.0, 0.1], [-9.0, 0.0]])
+    negative = torch.zeros(3, 3, 2)
+    assert principal_directions(positive, negative, [1])[1][0] > 0.9
+    assert principal_directions(positive, negative, [1], "mean")[1][0] < -0.9
 
 
 def test_what_all_texts_begin_with_is_read_once(qwen2: LanguageModel, stimuli: Stimuli) -> None:
@@ -140,7 +179,7 @@ def test_vectors_of_a_study_follow_its_rule(stimuli: Stimuli) -> None:
 
 def test_sides_that_do_not_differ_have_no_direction() -> None:
     same = np.ones((4, 3), np.float32)
-    with pytest.raises(ValueError, match="do not differ"):
+    with pytest.raises(ValueError, match=r"^the two sides of the contrast do not differ"):
         principal_direction(same, same)
 
 

@@ -73,7 +73,7 @@ def _attend(
         before[start:stop] = found.reshape(part.shape).transpose(0, 1).flatten(1, 2)
         weight[start:stop] = of_part.reshape(part.shape[:-1]).transpose(0, 1).flatten(1, 2)
         start = stop
-    share = torch.sigmoid(own_weight - weight).unsqueeze(-1)
+    share = torch.sigmoid(own_weight - weight).unsqueeze(-1).to(own.dtype)  # the kernel weighs in float32
     return torch.lerp(before, own, share).transpose(1, 2).contiguous(), None
 
 
