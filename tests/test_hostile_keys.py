@@ -106,7 +106,7 @@ def test_make_gives_no_key_to_a_shell(project: Path, hostile: Any, target: str) 
     installed = [word for name in (".installed", ".installed-dev") for word in ("-o", f"{sys.prefix}/{name}")]
     told = refused(project, "make", "--silent", *installed, f"VENV={sys.prefix}", target)
     assert re.fullmatch(
-        r"Error: params\.yaml: study\.models\.0: found '\$\(touch ran\)'; use.*\nmake: .* Error 1\n", told
+        r"Error: params\.yaml: study\.models\.0: found '\$\(touch ran\)'; use.*\nmake(\[\d+\])?: .* Error 1\n", told
     )
 
 
