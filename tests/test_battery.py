@@ -355,3 +355,10 @@ def test_a_wording_is_paired_with_its_own_reversal_wherever_they_stand() -> None
     turned = pd.concat([table[table["polarity"].isna()], table[table["polarity"].notna()].iloc[::-1]])
     fit, again = (battery_fit(each, RULE).set_index("answers").loc["words"] for each in (table, turned))
     assert again.drop(["vector", "prompt"]).tolist() == pytest.approx(fit.drop(["vector", "prompt"]).tolist())
+
+
+def test_as_many_are_drawn_anew_as_are_asked_for() -> None:
+    """Of one draw both ends of an interval are what it found."""
+    fit = battery_fit(planted(noise=1.0), RULE.model_copy(update={"resamples": 1})).iloc[0]
+    assert fit["residual_low"] == fit["residual_high"] and fit["bias_low"] == fit["bias_high"]
+    assert fit["residual_low"] != fit["residual"]

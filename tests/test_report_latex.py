@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jinja2 import UndefinedError
 
-from introspection.paper.latex import BOX_WIDTH, Latex, environment, escape, token
+from introspection.paper.latex import BOX_WIDTH, BREAK_EVERY, LONG_RUN, Latex, environment, escape, token
 from introspection.paper.latexmk import BuildError, build_pdf, problems
 from tests.synthetic_results import HOSTILE, REPOSITORY
 
@@ -94,6 +94,20 @@ def test_shapeless_characters_are_shown_as_code_points(text: str) -> None:
     assert "\\unicodechar{FFFD}" not in latex
 
 
+def test_lines_break_inside_long_runs_alone_and_first_where_a_sign_allows_it() -> None:
+    anywhere, here, every = r"\breakanywhere{}", r"\breakhere{}", BREAK_EVERY
+    assert escape("x" * LONG_RUN) == "x" * LONG_RUN
+    broken = anywhere.join(["x" * every] * (LONG_RUN // every) + ["x" * (LONG_RUN % every + 1)])
+    assert escape("x" * (LONG_RUN + 1)) == broken
+    assert escape("a/b " + "x" * (LONG_RUN + 1)) == "a/b " + broken, "counted from the space on, which breaks itself"
+    assert escape("x" * 5 + "/" + "x" * LONG_RUN).startswith("xxxxx/" + here + "x" * every + anywhere)
+    for wide in "\u732b\uff21":
+        assert escape(f"a{wide}b") == rf"a\unicodechar{{{ord(wide):04X}}}{here}b"
+    arabic = "\u0645\u0631"
+    assert escape(f"a{arabic}b") == r"a\righttoleft{\unicodechar{0645}\unicodechar{0631}}b"
+    assert escape(arabic) == r"\righttoleft{\unicodechar{0645}\unicodechar{0631}}"
+
+
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Zs", "Zl", "Zp", "Cc"]), min_size=60))
 def test_a_line_can_break_inside_a_long_run(text: str) -> None:
@@ -109,7 +123,7 @@ def test_templates_escape_every_value_and_refuse_missing_ones(tmp_path: Path) ->
     assert rendered == r"\bf{50\% \$ \textbackslash{}x} A\_B"
     with pytest.raises(UndefinedError, match="value"):
         jinja.get_template("t").render(values=[])
-    with pytest.raises(TypeError, match="None"):
+    with pytest.raises(TypeError, match=r"^cannot print None in the paper: give it a value$"):
         jinja.get_template("t").render(value=None, values=[])
     assert jinja.from_string("<< value >>").render(value=Latex(r"\emph{x}")) == r"\emph{x}"
 

@@ -237,3 +237,22 @@ def test_a_tokenizer_that_begins_every_text_does_not_begin_a_rendered_one_twice(
     for trial in concept_trials(tokenizer, stimuli, "cat", SUFFIXES[:3]):
         assert trial.token_ids[0] == begin and begin not in trial.token_ids[1:]
     assert text_trials(tokenizer, ["yes", "no"])[0].token_ids[0] == begin
+
+
+def test_what_is_no_control_vector_is_told_in_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "organism" / "vectors" / "cat.gguf"
+    path.parent.mkdir(parents=True)
+    one = np.ones(3, dtype=np.float32)
+    for directions, told in (
+        ({2: one, 3: one}, r"cat has directions for the blocks \[2, 3\], not for 1 and all that follow"),
+        ({1: one, 2: np.ones(4, dtype=np.float32)}, "the directions of cat have several widths"),
+        ({1: one, 2: 0 * one}, "the direction of cat at block 2 is zero or not finite"),
+        ({1: one, 2: one * [1, np.nan, 1]}, "the direction of cat at block 2 is zero or not finite"),
+    ):
+        save_vector(ControlVector("qwen2", {k: np.asarray(each, np.float32) for k, each in directions.items()}), path)
+        with pytest.raises(ResultError, match=rf"{path}: no control vector that can be used \({told}\); make it with"):
+            load_vector(path)
+    path.write_bytes(b"GGUF" + bytes(40))
+    with pytest.raises(ResultError, match=r"no control vector that can be used \(.{1,200}\); make it with") as error:
+        load_vector(path)
+    assert "\n" not in str(error.value) and "  " not in str(error.value)
