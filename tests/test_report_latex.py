@@ -94,9 +94,27 @@ def test_shapeless_characters_are_shown_as_code_points(text: str) -> None:
     assert "\\unicodechar{FFFD}" not in latex
 
 
+@pytest.mark.parametrize(
+    ("text", "latex"),
+    [
+        ("a b", "a b"),
+        (" a", r"\ {}a"),
+        ("a ", r"a\ {}"),
+        ("a  b", r"a \ {}b"),
+        ("a\nb", r"a\newlinemark{}b"),
+        ("a\n b", r"a\newlinemark{}\ {}b"),
+        ("a \nb", r"a \newlinemark{}b"),
+        ("\na b", r"\newlinemark{}a b"),
+    ],
+)
+def test_a_space_that_latex_would_drop_is_kept(text: str, latex: str) -> None:
+    assert escape(text) == latex
+
+
 def test_lines_break_inside_long_runs_alone_and_first_where_a_sign_allows_it() -> None:
     anywhere, here, every = r"\breakanywhere{}", r"\breakhere{}", BREAK_EVERY
-    assert escape("x" * LONG_RUN) == "x" * LONG_RUN
+    for short in ("x" * LONG_RUN, "ab " + "x" * LONG_RUN, "x" * LONG_RUN + " ab"):
+        assert escape(short) == short
     broken = anywhere.join(["x" * every] * (LONG_RUN // every) + ["x" * (LONG_RUN % every + 1)])
     assert escape("x" * (LONG_RUN + 1)) == broken
     assert escape("a/b " + "x" * (LONG_RUN + 1)) == "a/b " + broken, "counted from the space on, which breaks itself"
