@@ -101,10 +101,10 @@ def test_shapeless_characters_are_shown_as_code_points(text: str) -> None:
         (" a", r"\ {}a"),
         ("a ", r"a\ {}"),
         ("a  b", r"a \ {}b"),
-        ("a\nb", r"a\newlinemark{}b"),
-        ("a\n b", r"a\newlinemark{}\ {}b"),
-        ("a \nb", r"a \newlinemark{}b"),
-        ("\na b", r"\newlinemark{}a b"),
+        ("a\nb", r"a\newlinemark{}\breakhere{}b"),
+        ("a\n b", r"a\newlinemark{}\breakhere{}\ {}b"),
+        ("a \nb", r"a \newlinemark{}\breakhere{}b"),
+        ("\na b", r"\newlinemark{}\breakhere{}a b"),
     ],
 )
 def test_a_space_that_latex_would_drop_is_kept(text: str, latex: str) -> None:
