@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 from transformers.utils import chat_template_utils
 
@@ -252,11 +252,47 @@ def test_passages_after_a_system_turn_that_was_left_out_are_those_of_the_tokens(
     assert fast.decode(encode(fast, conversation).token_ids[start:stop]) == "A cat."
 
 
+def test_the_template_alone_writes_what_begins_a_text(tokenizer: Tokenizer) -> None:
+    """Not the tokenizer, which would begin it a second time."""
+    plain, begun = (with_template(Tokenizer.from_str(tokenizer.to_str()), CHATML) for _ in range(2))
+    first = begun.convert_ids_to_tokens(3)
+    begun.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A", special_tokens=[(first, 3)]
+    )
+    conversation = spoken(("user", "A cat."), ("assistant", "A dog."))
+    assert begun("A cat.")["input_ids"][0] == 3
+    assert encode(begun, conversation) == encode(plain, conversation)
+    asked = ["A cat.", "A dog."]
+    assert passage_spans(begun, conversation, asked) == passage_spans(plain, conversation, asked)
+
+
+def test_a_template_is_told_by_the_folder_that_it_is_from(tokenizer: Tokenizer) -> None:
+    fast = with_template(tokenizer, "{{ messages[-1]['content'] }}")
+    fast.name_or_path = "models/mine"
+    with pytest.raises(
+        ChatTemplateError, match=r"^turn 2 \(assistant\): the chat template of models/mine changes the turns"
+    ):
+        encode(fast, spoken(("user", "A cat."), ("assistant", "A dog.")))
+    with pytest.raises(ChatTemplateError, match=r"^the chat template of models/mine does not render 'A cat'"):
+        passage_spans(fast, spoken(("user", "A dog.")), ["A cat"])
+
+
+def test_the_turn_is_told_that_a_template_cannot_render(tokenizer: Tokenizer) -> None:
+    fast = with_template(tokenizer, "{{ raise_exception('no') }}")
+    turns = [("user", "A cat."), ("assistant", "A dog.")]
+    for dropped in (0, 1):  # an empty system turn, which is left out and counts
+        with pytest.raises(ChatTemplateError, match=rf"^turn {2 + dropped} \(assistant\): .*no"):
+            passage_spans(fast, spoken(*[("system", "")] * dropped, *turns), ["A cat."])
+
+
 def test_injected_turns_must_be_next_to_each_other(tokenizer: Tokenizer) -> None:
     turns = [Turn(role=r, content="x", injected=i) for r, i in (("user", True), ("assistant", False), ("user", True))]
     with pytest.raises(ChatTemplateError) as error:
         encode(with_template(tokenizer, CHATML), turns)
     assert str(error.value) == "turn 3: the injected turns of a conversation must follow each other"
+    turns += [Turn(role="assistant", content="x"), Turn(role="user", content="x", injected=True)]
+    with pytest.raises(ChatTemplateError, match=r"^turn 5: "):
+        encode(with_template(tokenizer, CHATML), turns)
 
 
 def test_the_token_that_begins_every_text_is_not_steered(tokenizer: Tokenizer, stimuli: Stimuli) -> None:
