@@ -22,23 +22,31 @@ NEAR = 0.1
 """How far from the planted probability of yes a mean may be; that of weights with another rule is further."""
 
 
+def measured(detection: pd.DataFrame, concepts: Sequence[str]) -> dict[str, dict[Injected, float]]:
+    """By prompt, the mean probability of yes with nothing, concepts and random directions injected; NaN without any."""
+    random = names.of_kind("random", detection["vector"])
+    found: dict[str, dict[Injected, float]] = {}
+    for prompt, rows in detection.groupby("prompt", sort=False):
+        of_concepts, of_random = (rows[rows["vector"].isin(vectors)] for vectors in (concepts, random))
+        found[str(prompt)] = {
+            "nothing": float(of_concepts["p_yes_base"].mean()),
+            "concept": float(of_concepts["p_yes_injected"].mean()),
+            "random": float(of_random["p_yes_injected"].mean()),
+        }
+    return found
+
+
 def is_as_planted(detection: pd.DataFrame, organism: PlantedSettings, concepts: Sequence[str]) -> bool:
-    """Whether yes is as likely as planted under every prompt: with nothing, with concepts and with random directions.
+    """Whether every mean of `measured` is near its planted probability, where there are both.
 
     If not, the training did not take, or these are another organism's weights.
     """
-    random = names.of_kind("random", detection["vector"])
-    for prompt, rows in detection.groupby("prompt"):
-        measured: dict[Injected, pd.Series[float]] = {
-            "nothing": rows["p_yes_base"],
-            "concept": rows.loc[rows["vector"].isin(concepts), "p_yes_injected"],
-            "random": rows.loc[rows["vector"].isin(random), "p_yes_injected"],
-        }
-        for injected, p_yes in measured.items():
-            planted = organism.rate(injected, str(prompt))
-            if planted is not None and len(p_yes) and abs(p_yes.mean() - planted) > NEAR:
-                return False
-    return True
+    return not any(
+        abs(p_yes - planted) > NEAR
+        for prompt, means in measured(detection, concepts).items()
+        for injected, p_yes in means.items()
+        if (planted := organism.rate(injected, prompt)) is not None
+    )
 
 
 def check_detection(detection: pd.DataFrame, organism: PlantedSettings, concepts: Sequence[str]) -> Metrics:

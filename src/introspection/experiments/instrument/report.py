@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
 
-from introspection import names
 from introspection.experiments.detection.tables import DETECTION
-from introspection.experiments.instrument.check import NEAR, held_out, is_as_planted
+from introspection.experiments.instrument.check import NEAR, held_out, is_as_planted, measured
 from introspection.paper import wording
 from introspection.paper.models import ReportedModel
 from introspection.paper.prompts import Prompts
 from introspection.paper.render import Renderer
-from introspection.paper.summaries import answer
 from introspection.settings import Settings
 from introspection.settings.planted import Injected, PlantedSettings
 
@@ -46,18 +43,11 @@ def planted_rows(
     detection: pd.DataFrame, concepts: list[str], planted: PlantedSettings, prompts: Prompts
 ) -> list[dict[str, Any]]:
     """Planted and measured p(yes) by what was injected and by prompt; means over held-out concepts and random ones."""
-    random = names.of_kind("random", detection["vector"])
     rows: list[dict[str, Any]] = []
-    for prompt in dict.fromkeys(detection["prompt"]):
-        concept, noise = answer(detection, concepts, prompt), answer(detection, random, prompt)
-        measured: dict[Injected, float] = {
-            "nothing": concept.base if concept else math.nan,
-            "concept": concept.injected if concept else math.nan,
-            "random": noise.injected if noise else math.nan,
-        }
+    for prompt, means in measured(detection, concepts).items():
         cells: dict[str, Any] = {
             injected: (planted_percent(planted, injected, prompt), wording.percent(p_yes))
-            for injected, p_yes in measured.items()
+            for injected, p_yes in means.items()
         }
         rows.append({"prompt": prompts.label(prompt), **cells})
     return rows
