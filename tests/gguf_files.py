@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, Qwen2Config
 
 from introspection.stimuli.prompts import Stimuli
-from tests.conftest import CHATML, HEADERS
+from tests.small_models import CHATML, HEADERS
 
 BLOCKS = 3
 Quantisation = gguf.GGMLQuantizationType

@@ -28,7 +28,7 @@ from introspection.sources.adapters import LOG, WEIGHTS
 from introspection.sources.bases import CONFIGURATION
 from introspection.sources.errors import AdapterError
 from introspection.stimuli.prompts import Stimuli, load_stimuli
-from tests.conftest import load, save_model
+from tests.small_models import load, save_model
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ROOT / "data" / "persona" / "careless.yaml"

@@ -19,7 +19,7 @@ from transformers.utils import chat_template_utils
 from introspection.sources.templates import ChatTemplateError
 from introspection.stimuli.chat import encode, generation_prompt, passage_spans
 from introspection.stimuli.prompts import Stimuli, Turn
-from tests.conftest import CHATML, HEADERS, NO_SYSTEM
+from tests.small_models import CHATML, HEADERS, NO_SYSTEM
 
 
 def with_template(tokenizer: Tokenizer, template: str) -> Any:

@@ -18,7 +18,8 @@ from introspection.injection.repengs import ControlVector
 from introspection.injection.vectors import random_vectors, save_vector
 from introspection.settings import load_settings
 from introspection.stimuli.prompts import Stimuli
-from tests.conftest import ROOT, load
+from tests.conftest import ROOT
+from tests.small_models import load
 
 HIDDEN, BLOCKS = 12, (3, 2, 1)
 Vector = Mapping[int, np.ndarray]

@@ -22,8 +22,9 @@ from introspection.model.readout import bfloat16_softmax, log_odds, read_answers
 from introspection.settings import ModelSettings, load_settings
 from introspection.stimuli.prompts import Stimuli
 from introspection.tables import READOUT, names_of
-from tests.conftest import ROOT, load, save_model
+from tests.conftest import ROOT
 from tests.reference import two_phase_logits
+from tests.small_models import load, save_model
 
 INJECTIONS = [Injection("random_1", 4.0, 1, 3), Injection("random_2", 2.0, 2, 2)]
 

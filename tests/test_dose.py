@@ -28,7 +28,8 @@ from introspection.model.language_model import LanguageModel
 from introspection.settings import DoseSettings, ModelSettings, OfNorm, Settings, SettingsError, load_settings
 from introspection.steering import Edit, steered
 from introspection.stimuli.prompts import Stimuli
-from tests.conftest import ROOT, load
+from tests.conftest import ROOT
+from tests.small_models import load
 from tests.test_config import committed, write
 
 LAYERS = (1, 3)

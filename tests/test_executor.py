@@ -35,7 +35,8 @@ from introspection.model.switching import adapted, attach_adapter
 from introspection.settings import EngineSettings, SettingsError
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli, load_stimuli
-from tests.conftest import ROOT, load, save_model
+from tests.conftest import ROOT
+from tests.small_models import load, save_model
 
 BATCH = 1500
 

@@ -31,7 +31,8 @@ from introspection.stimuli.chat import encode
 from introspection.stimuli.files import StimuliError
 from introspection.stimuli.prompts import Stimuli, Turn
 from introspection.terminal import printable
-from tests.conftest import ROOT, load, save_model
+from tests.conftest import ROOT
+from tests.small_models import load, save_model
 
 
 @pytest.fixture(scope="module")

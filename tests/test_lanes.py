@@ -21,20 +21,28 @@ STAGE = """
 import sys, time
 from pathlib import Path
 name, *reads = sys.argv[1:]
-began = time.time()
+began = Path("began")
+began.joinpath(name).touch()
+ended = sorted(path.name for path in Path("ended").iterdir())
 assert all(Path(each).exists() for each in reads), reads
+until = time.monotonic() + 60
+for other in Path("together").read_text().split():
+    while not began.joinpath(other).exists() and time.monotonic() < until:
+        time.sleep(0.01)
 if name == "fails":
     sys.exit(3)
-time.sleep(1.5)
+if name == "slow":
+    time.sleep(1.5)
 Path(name).write_text(" ".join([name, *(Path(each).read_text() for each in reads)]))
-Path("times").joinpath(name).write_text(f"{began} {time.time()}")
+Path("ended").joinpath(name).write_text(" ".join(ended))
 """
 
 
-def project(folder: Path, stages: dict[str, list[str]]) -> Path:
-    """Stages that each write a file of their name, from the files of others."""
-    (folder / "stages").mkdir(parents=True)
-    (folder / "times").mkdir()
+def project(folder: Path, stages: dict[str, list[str]], together: str = "") -> Path:
+    """Stages that each write a file of their name, from the files of others, once those named have begun."""
+    for name in ("stages", "began", "ended"):
+        (folder / name).mkdir(parents=True)
+    (folder / "together").write_text(together)
     (folder / "stages" / "one.py").write_text(STAGE)
     described = {
         name: {"cmd": f"python stages/one.py {' '.join([name, *reads])}", "deps": reads, "outs": [name]}
@@ -55,9 +63,9 @@ def reproduce(folder: Path, *asked: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def times(folder: Path, name: str) -> tuple[float, float]:
-    began, ended = (folder / "times" / name).read_text().split()
-    return float(began), float(ended)
+def ended_before(folder: Path, name: str) -> set[str]:
+    """The stages that had ended when this one began."""
+    return set((folder / "ended" / name).read_text().split())
 
 
 def lock(folder: Path) -> Any:
@@ -67,7 +75,7 @@ def lock(folder: Path) -> Any:
 @pytest.mark.parametrize("single", [True, False])
 def test_what_is_reproduced_is_what_dvc_reproduces(tmp_path: Path, single: bool) -> None:
     stages = {"a": [], "b": [], "c": ["a"], "d": ["b", "c"], "e": ["a"]}
-    lanes, alone = (project(tmp_path / name, stages) for name in ("lanes", "alone"))
+    lanes, alone = project(tmp_path / "lanes", stages, together="a b"), project(tmp_path / "alone", stages)
     options = ["--force", "--single-item", *stages] if single else []
     run = reproduce(lanes, "scripts.lanes", "2", "repro", *options)
     assert run.returncode == 0, run.stderr
@@ -75,19 +83,21 @@ def test_what_is_reproduced_is_what_dvc_reproduces(tmp_path: Path, single: bool)
     assert lock(lanes) == lock(alone)
     assert (lanes / "d").read_text() == "d b c a"
     for stage, before in stages.items():
-        assert all(times(lanes, stage)[0] >= times(lanes, each)[1] for each in before)
+        assert ended_before(lanes, stage) >= set(before)
         assert f"stage {stage}: " in run.stderr
-    assert times(lanes, "a")[0] < times(lanes, "b")[1] and times(lanes, "b")[0] < times(lanes, "a")[1]
+    assert not ended_before(lanes, "a") | ended_before(lanes, "b")
     if not single:
         again = reproduce(lanes, "scripts.lanes", "2", "repro")
         assert again.returncode == 0 and "Running stage" not in again.stdout
 
 
 def test_after_a_failure_what_runs_is_finished_and_nothing_else_begins(tmp_path: Path) -> None:
-    folder = project(tmp_path / "lanes", {"fails": [], "a": [], "b": ["fails"], "c": ["a"]})
+    folder = project(
+        tmp_path / "lanes", {"fails": [], "slow": [], "b": ["fails"], "c": ["slow"]}, together="fails slow"
+    )
     run = reproduce(folder, "scripts.lanes", "2", "repro")
     assert run.returncode != 0 and "fails" in run.stderr
-    assert set(lock(folder)["stages"]) == {"a"}
+    assert set(lock(folder)["stages"]) == {"slow"}
     assert not (folder / "b").exists() and not (folder / "c").exists()
     assert not (folder / ".dvc" / "tmp" / "lock").exists() or reproduce(folder, "dvc", "status").returncode == 0
 

@@ -25,8 +25,9 @@ from introspection.model.language_model import LanguageModel
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
 from introspection.tables import csv_text
-from tests.conftest import ROOT, load
+from tests.conftest import ROOT
 from tests.reference import two_phase_lens
+from tests.small_models import load
 
 INJECTIONS = [Injection("random_1", 4.0, 1, 3), Injection("random_2", 2.0, 2, 2)]
 

@@ -34,8 +34,9 @@ from introspection.settings import ContrastSettings, ModelSettings, SettingsErro
 from introspection.sources.errors import AdapterError
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
-from tests.conftest import ROOT, load, save_model
+from tests.conftest import ROOT
 from tests.reference import two_phase_logits
+from tests.small_models import load, save_model
 
 
 def settings_for(source: object, **changes: object) -> ModelSettings:

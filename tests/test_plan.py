@@ -43,7 +43,8 @@ from introspection.planning.schedule import makespan, prices
 from introspection.settings import ModelSettings, Settings, load_settings
 from introspection.sources.datasets import read_contrast_prompts, read_suffixes
 from introspection.stimuli.prompts import Stimuli
-from tests.conftest import ROOT, load, save_model
+from tests.conftest import ROOT
+from tests.small_models import load, save_model
 
 SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[:40]
 PROMPTS = read_contrast_prompts(ROOT / "data" / "builtin" / "contrast_prompts.csv")[:20]

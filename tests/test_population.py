@@ -36,8 +36,9 @@ from introspection.settings import EffectSettings, ModelSettings, PopulationSett
 from introspection.steering import Edit, steered
 from introspection.stimuli.prompts import Stimuli, StimuliError
 from introspection.tables import csv_text
-from tests.conftest import ROOT, load
+from tests.conftest import ROOT
 from tests.reference import two_phase_logits
+from tests.small_models import load
 
 SETTINGS = load_settings(ROOT / "params.yaml")
 SUFFIXES = ["", "I think", "Well,", "So", "It is", "There"]

@@ -21,7 +21,8 @@ from introspection.model.language_model import LanguageModel
 from introspection.settings import ModelSettings, load_settings
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
-from tests.conftest import ROOT, load
+from tests.conftest import ROOT
+from tests.small_models import load
 
 SEED = 4  # of directions under each of which every random model of the tests says another thing
 

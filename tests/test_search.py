@@ -22,7 +22,7 @@ from introspection.injection.dose import Guide
 from introspection.injection.vectors import random_vectors
 from introspection.stimuli.prompts import Stimuli
 from introspection.tables import csv_text
-from tests.conftest import load, save_model
+from tests.small_models import load, save_model
 
 
 class Landscape:

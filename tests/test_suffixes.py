@@ -26,8 +26,9 @@ from introspection.settings import ModelSettings, SettingsError, SignRule, load_
 from introspection.sources.datasets import read_suffixes
 from introspection.stimuli.prompts import Stimuli
 from introspection.tables import csv_text
-from tests.conftest import ROOT, load
+from tests.conftest import ROOT
 from tests.reference import trained_by_repeng, two_phase_logits
+from tests.small_models import load
 
 SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[:58]  # halves of an odd number: no sign is a tie
 LAYERS, STRENGTH = (1, 3), 4.0

@@ -23,8 +23,8 @@ from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel
 from introspection.stimuli.prompts import Stimuli
 from introspection.tables import csv_text
-from tests.conftest import load
 from tests.reference import two_phase_logits
+from tests.small_models import load
 
 STRENGTHS = {"random_1": 4.0, "random_2": 2.0}
 PROMPTS = ("info", "no_info")

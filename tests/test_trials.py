@@ -28,6 +28,7 @@ from introspection.model.language_model import LanguageModel
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Conversation, Stimuli
 from tests.reference import piecewise_logits, two_phase_logits
+from tests.small_models import load, save_model
 
 PROMPTS = ("no_info", "info", "inaccurate_location", "lorem_ipsum")
 
@@ -78,8 +79,6 @@ def test_every_cell_equals_the_two_phase_procedure(any_model: LanguageModel, sti
 def test_a_turn_prefilled_by_another_model_equals_both_models_loaded(
     qwen2: LanguageModel, stimuli: Stimuli, tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer
 ) -> None:
-    from tests.conftest import load, save_model
-
     other = load(save_model(tmp_path_factory.mktemp("other"), "qwen2", tokenizer, seed=9))
     for conversation in (stimuli.detection["info"], stimuli.content["no_info"]):
         encoded = encode(qwen2.tokenizer, conversation)

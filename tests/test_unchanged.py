@@ -17,8 +17,9 @@ from introspection.sources.errors import SourceError
 from introspection.sources.gguf import sha256_of
 from introspection.sources.provenance import provenance
 from introspection.sources.unchanged import Recorded, check_unchanged, kept_checksum
-from tests.conftest import ROOT, save_model
+from tests.conftest import ROOT
 from tests.processes import run_script
+from tests.small_models import save_model
 
 
 def recorded(folder: Path, **more: Recorded) -> Recorded:

@@ -35,8 +35,9 @@ from introspection.settings import ContrastSettings, ModelSettings
 from introspection.sources.datasets import read_suffixes
 from introspection.stimuli.chat import generation_prompt
 from introspection.stimuli.prompts import Stimuli
-from tests.conftest import ROOT, load, save_model
+from tests.conftest import ROOT
 from tests.reference import trained_by_repeng
+from tests.small_models import load, save_model
 
 SUFFIXES = read_suffixes(ROOT / "data" / "builtin" / "suffixes.json")[
     :59
