@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from ruamel.yaml import YAML
 from introspection.settings import Settings, SettingsError, load_settings
 from tests.conftest import ROOT
 
-yaml = YAML(typ="safe", pure=True)
+yaml = YAML(typ="safe")
+COMMITTED = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
 def committed() -> dict[str, Any]:
-    return yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return deepcopy(COMMITTED)
 
 
 def write(tmp_path: Path, values: Any) -> Path:

@@ -1,16 +1,21 @@
-"""Low-rank maps (LoRA) beside some maps of a model, to be trained in their place."""
+"""Low-rank maps (LoRA) beside some maps of a model, to be trained in their place.
+
+PEFT is imported where it is used: it takes seconds, and most of what is trained is trained whole.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from torch import Tensor
 
 from introspection.settings.adapters import LoraSettings
 from introspection.sources.errors import AdapterError
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 
 def add_lora(model: Any, settings: LoraSettings, where: str, base: Path) -> LoraConfig:
@@ -19,6 +24,8 @@ def add_lora(model: Any, settings: LoraSettings, where: str, base: Path) -> Lora
     where: the key of the settings in params.yaml. base: the folder that the model was loaded from.
     Raises AdapterError where the model lacks the blocks or the maps.
     """
+    from peft import LoraConfig, inject_adapter_in_model
+
     first, last = settings.blocks
     blocks = model.config.get_text_config().num_hidden_layers
     if last >= blocks:
@@ -49,5 +56,7 @@ def add_lora(model: Any, settings: LoraSettings, where: str, base: Path) -> Lora
 
 def lora_weights(model: Any) -> dict[str, Tensor]:
     """The low-rank maps of a model by name, in bfloat16, as they are saved."""
+    from peft import get_peft_model_state_dict
+
     weights = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: value.to(torch.bfloat16) for name, value in weights.items()}
