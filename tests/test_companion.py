@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import altair as alt
+import jsonschema
 import pandas as pd
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -105,6 +107,17 @@ def test_the_same_files_give_the_same_bytes(results: Results, companion: Path, t
     files = sorted(path.relative_to(companion) for path in companion.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*.*"))
     assert all((companion / path).read_bytes() == (tmp_path / "again" / path).read_bytes() for path in files)
+
+
+def test_every_chart_is_one_that_vega_lite_knows(companion: Path) -> None:
+    script = (companion / "assets" / site.SPECS).read_text(encoding="utf-8")
+    specs = json.loads(script.removeprefix("window.chartsOfTables=").removesuffix(";\n"))
+    assert len(specs) > 20
+    for spec in specs.values():
+        alt.Chart.from_dict(spec)  # raises where the schema does not allow it
+    wrong = next(iter(specs.values())) | {"autosize": {"type": "round"}}
+    with pytest.raises(jsonschema.ValidationError, match="'round' is not one of"):
+        alt.Chart.from_dict(wrong)
 
 
 def test_a_missing_file_is_named_with_what_makes_it(results: Results, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -226,8 +225,8 @@ def test_on_a_processor_that_rounds_otherwise_only_what_is_measured_anew_follows
         reran = stale(project) - before
         follows = {f"{stage}@organism" for stage in (ASKED | {"dose", "samples"}) - OWN_VECTORS}
         assert reran == follows | {"figures", "tables", "companion"}
-        planned = dvc(project, "repro", "--dry", "--allow-missing")
-        runs = re.findall(r"Running stage '(.*?)'", planned)
+        with repository(project) as repo:
+            runs = [stage.addressing for stage in repo.reproduce(dry=True, allow_missing=True)]
         assert "detection@organism" in runs
         assert all(
             stage.endswith("@organism") or stage in {"figures", "tables", "paper", "companion"} for stage in runs

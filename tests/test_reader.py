@@ -208,7 +208,7 @@ def test_the_interval_is_the_bootstrap_of_passages_drawn_one_by_one(settings: Se
     rule = settings.reader.model_copy(update={"resamples": 4000})
     drawn = [
         balanced_accuracy_score(rows["truth"], rows["said"])
-        for _ in range(2000)
+        for _ in range(1000)
         for rows in [pd.concat([table[table["passage"] == 1 + each] for each in generator.integers(0, 8, 8)])]
     ]
     tail = (1 - rule.confidence) / 2

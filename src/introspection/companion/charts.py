@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import altair as alt
 import pandas as pd
+from altair.utils.schemapi import debug_mode
 
 from introspection.tables import RANGE, Column, Table, names_of
 
@@ -45,21 +47,46 @@ Drawn = Any
 """One of the kinds of charts that altair has."""
 
 
+Levels = tuple[tuple[str, tuple[str, ...]], ...]
+"""By column, what it takes, as it can be looked up."""
+
+
 def chart(table: Table, rows: pd.DataFrame) -> dict[str, Any] | None:
     """The chart of a table, None where it has no measured numbers but counts, or one row at most."""
     measured = quantities(table)
     if len(rows) < 2 or not any(each.kind == "number" and each.name in measured.names for each in table.columns):
         return None
-    categories = levels(table, rows)
-    drawn: Drawn | None
     keys = [column for column in table.columns if column.name in table.key]
-    numeric = [each for each in keys if each.kind != "text" and rows[each.name].nunique() > 1]
+    differ = {each.name: found for each in keys if each.kind != "text" and (found := rows[each.name].nunique()) > 1}
+    numeric = tuple(sorted(differ, key=lambda name: -differ[name]))
+    panels = (
+        [(str(value), len(found)) for value, found in rows.groupby(table.panels, sort=False)] if table.panels else []
+    )
+    return _specification(table, _hashable(levels(table, rows)), numeric, tuple(panels))
+
+
+def _hashable(categories: Mapping[str, Sequence[str]]) -> Levels:
+    return tuple((name, tuple(found)) for name, found in categories.items())
+
+
+@cache
+@debug_mode(False)  # altair checks every part of a chart against its schema, which takes longer than all else: tests do
+def _specification(
+    table: Table, taken: Levels, numeric: Sequence[str], panels: Sequence[tuple[str, int]]
+) -> dict[str, Any] | None:
+    """What is drawn, the same for all tables of a kind whose rows take the same names.
+
+    numeric: the columns of numbers in which rows differ, that with the most values first. panels: how many rows each
+    has. Returns a Vega-Lite specification, which nobody changes.
+    """
+    measured, categories = quantities(table), dict(taken)
+    drawn: Drawn | None
     if table.panels:
-        drawn = _panels(table, measured, rows, categories)
-    elif {"first_layer", "last_layer"} <= {each.name for each in numeric} and len(numeric) == 2:
+        drawn = _panels(table, measured, panels, categories)
+    elif set(numeric) == {"first_layer", "last_layer"}:
         drawn = _ranges(table, measured, {name: found for name, found in categories.items() if name in table.key})
     elif numeric:
-        drawn = _curves(table, measured, categories, max(numeric, key=lambda each: rows[each.name].nunique()))
+        drawn = _curves(table, measured, categories, next(each for each in table.columns if each.name == numeric[0]))
     else:
         drawn = _marks(table, measured, categories)
     if drawn is None:
@@ -67,7 +94,7 @@ def chart(table: Table, rows: pd.DataFrame) -> dict[str, Any] | None:
     drawn = drawn.properties(description=f"{table.about} The table beside this chart has the same rows.")
     if not table.panels:  # whose width is theirs
         drawn = drawn.properties(width="container", autosize=alt.AutoSizeParams(type="fit-x"))
-    whole: dict[str, Any] = drawn.to_dict()
+    whole: dict[str, Any] = drawn.to_dict(validate=False)
     return whole
 
 
@@ -127,7 +154,10 @@ def _marks(table: Table, measured: Quantities, categories: Mapping[str, Sequence
 
 
 def _panels(
-    table: Table, measured: Quantities, rows: pd.DataFrame, categories: Mapping[str, Sequence[str]]
+    table: Table,
+    measured: Quantities,
+    sizes: Sequence[tuple[str, int]],
+    categories: Mapping[str, Sequence[str]],
 ) -> Drawn | None:
     """A panel with an axis of its own for each value of a column; in it the rows one below the other."""
     named = [column.name for column in table.columns if column.name in table.key and column.name in categories]
@@ -137,13 +167,13 @@ def _panels(
     line = f"datum['{first}']" + "".join(f" + (datum['{name}'] ? ', ' + datum['{name}'] : '')" for name in others)
     drawn = _rows(table, measured, named[-1:]).transform_calculate(line=line)
     panels = []
-    for value, found in rows.groupby(table.panels, sort=False):
+    for value, size in sizes:
         along = alt.Y("line:N", sort=None, title=None, axis=alt.Axis(labelLimit=260))
-        base = drawn.transform_filter(alt.FieldEqualPredicate(field=table.panels, equal=str(value))).encode(y=along)
+        base = drawn.transform_filter(alt.FieldEqualPredicate(field=table.panels, equal=value)).encode(y=along)
         chance = base.mark_tick(color=_GREY, thickness=2).encode(x="chance:Q")
         layers = [chance, *_with_intervals(base, table, measured, _LEGEND)]
-        title = alt.Title(str(value), fontSize=11, fontWeight="normal", anchor="start")
-        panels.append(alt.layer(*layers).properties(title=title, width=420, height=18 * len(found)))
+        title = alt.Title(value, fontSize=11, fontWeight="normal", anchor="start")
+        panels.append(alt.layer(*layers).properties(title=title, width=420, height=18 * size))
     return alt.vconcat(*panels, spacing=14).add_params(*_chosen(measured, named[-1:]))
 
 

@@ -76,4 +76,5 @@ def _write_zip(path: Path, name: str, files: Mapping[str, bytes], released: date
             entry = zipfile.ZipInfo(f"{name}/{file}", (released.year, released.month, released.day, 0, 0, 0))
             runs = file.startswith((".ci/", "scripts/")) and data.startswith(b"#!")
             entry.external_attr = (0o755 if runs else 0o644) << 16
-            archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
+            # weights hardly get smaller by trying longer, and they are most of it
+            archive.writestr(entry, data, zipfile.ZIP_DEFLATED, 1 if file.endswith(".safetensors") else None)
