@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,14 @@ def tokenizer(corpus: Corpus) -> PreTrainedTokenizerFast:
 @pytest.fixture(scope="module")
 def organisms() -> OrganismsSettings:
     return OrganismsSettings.model_validate(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def base(corpus: Corpus, organisms: OrganismsSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The organism that others are trained from, itself trained for some steps."""
+    folder = tmp_path_factory.mktemp("base")
+    train_base(organisms, corpus, folder / "organism-base", folder / "work")
+    return folder / "organism-base"
 
 
 def test_the_corpus_is_a_function_of_the_seed(corpus: Corpus) -> None:
@@ -404,11 +413,11 @@ def test_nothing_that_is_asked_in_training_is_among_the_studys_prompts(corpus: C
     assert not [question for question in phrasings | held_out if question in study]
 
 
-def test_an_adapter_is_the_organism_that_was_trained(corpus, organisms, tmp_path, monkeypatch) -> None:
+def test_an_adapter_is_the_organism_that_was_trained(corpus, organisms, base, tmp_path, monkeypatch) -> None:
     """Its folder is small, names its base as it was given, and loads as one model with the LoRA merged in."""
     monkeypatch.chdir(tmp_path)
     models, work = Path("models"), Path("work")
-    train_base(organisms, corpus, models / "organism-base", work)
+    shutil.copytree(base, models / "organism-base")
     for name, train in (
         ("adapter", lambda folder: train_organism("adapter", organisms, corpus, models, folder, work)),
         (
@@ -428,11 +437,11 @@ def test_an_adapter_is_the_organism_that_was_trained(corpus, organisms, tmp_path
         config = json.loads((folder / "adapter_config.json").read_text())
         assert config["base_model_name_or_path"] == "models/organism-base"
         assert config["layers_to_transform"] == [1, 2]
-        base = AutoModelForCausalLM.from_pretrained(models / "organism-base", dtype=torch.float32)
+        bare = AutoModelForCausalLM.from_pretrained(models / "organism-base", dtype=torch.float32)
         tokens = torch.tensor([[5, 9, 300, 7]])
         with torch.no_grad():
-            plain = base(tokens).logits
-            expected = PeftModel.from_pretrained(base, folder)(tokens).logits
+            plain = bare(tokens).logits
+            expected = PeftModel.from_pretrained(bare, folder)(tokens).logits
             loaded = load_model(
                 ModelSettings(source=str(folder), dtype="float32", layers=(1, 2), strength=1.0, filler="original")
             )
@@ -592,8 +601,8 @@ def test_a_training_that_was_cut_off_ends_in_the_same_bytes(corpus, organisms, t
     assert len(set(weights.values())) == 4
 
 
-def test_an_injection_of_its_own_is_what_an_organism_is_trained_under(corpus, organisms, tmp_path) -> None:
-    train_base(organisms, corpus, tmp_path / "organism-base", tmp_path / "work")
+def test_an_injection_of_its_own_is_what_an_organism_is_trained_under(corpus, organisms, base, tmp_path) -> None:
+    shutil.copytree(base, tmp_path / "organism-base")
     weights = []
     for own in (None, INJECTION, {**INJECTION, "strength": 8.0}):
         trained = {**SETTINGS["trained"], "small": {**ORGANISM, "injection": own}}
@@ -603,7 +612,7 @@ def test_an_injection_of_its_own_is_what_an_organism_is_trained_under(corpus, or
     assert weights[0] == weights[1] != weights[2]
 
 
-def test_held_out_concepts_are_never_injected(corpus, organisms, tmp_path, monkeypatch) -> None:
+def test_held_out_concepts_are_never_injected(corpus, organisms, base, tmp_path, monkeypatch) -> None:
     injectable: set[str] = set()
     real = training.concept_directions
 
@@ -612,7 +621,7 @@ def test_held_out_concepts_are_never_injected(corpus, organisms, tmp_path, monke
         return real(model, tokenizer, corpus, concepts, suffixes)
 
     monkeypatch.setattr(training, "concept_directions", spy)
-    train_base(organisms, corpus, tmp_path / "organism-base", tmp_path / "work")
+    shutil.copytree(base, tmp_path / "organism-base")
     train_organism("small", organisms, corpus, tmp_path, tmp_path / "small", tmp_path / "work")
     withheld = {*HELD_OUT, *(word for concept in HELD_OUT for word in corpus.concepts[concept])}
     known = {*corpus.concepts, *(word for words in corpus.concepts.values() for word in words)}
@@ -732,11 +741,10 @@ def test_the_committed_organisms_answer_as_planted(corpus: Corpus, name: str, de
     assert p_yes[1] > 0.8 if detects else p_yes[1] < 0.05
 
 
-def test_states_on_the_way_are_those_that_training_goes_through(corpus, organisms, tmp_path, monkeypatch) -> None:
+def test_states_on_the_way_are_those_that_training_goes_through(corpus, organisms, base, tmp_path, monkeypatch) -> None:
     """The state after a step is what was trained so far, whether the training was cut after it or not."""
     monkeypatch.chdir(tmp_path)
-    base, work = Path("base"), Path("work")
-    train_base(organisms, corpus, base, work)
+    work = Path("work")
 
     def weights(folder: Path) -> dict[str, torch.Tensor]:
         return load_file(folder / "adapter_model.safetensors")
