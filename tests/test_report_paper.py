@@ -87,11 +87,16 @@ def test_the_prose_says_what_the_result_files_hold(tmp_path: Path) -> None:
     assert values["post.quotes"] == "11"
 
 
-def test_of_a_model_that_cannot_answer_nothing_is_called_a_report(tmp_path: Path) -> None:
-    """The prose as LaTeX says it of each model, its values filled in: organism can answer, third_one cannot."""
+@pytest.fixture(scope="module")
+def one_unable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables of two models: organism can answer, third_one cannot."""
     study = settings(("organism", "third_one"))
-    paper = make(tmp_path, study, figures=False, unable=("third_one",))
-    values = values_of(paper)
+    return make(tmp_path_factory.mktemp("unable"), study, figures=False, unable=("third_one",))
+
+
+def test_of_a_model_that_cannot_answer_nothing_is_called_a_report(one_unable: Path) -> None:
+    """The prose as LaTeX says it of each model, its values filled in."""
+    values, paper = values_of(one_unable), one_unable
     assert "1.competent" in values and "2.incompetent" in values
     assert values["incompetent.models"] == r"third\_one"
     prose = {path.stem: path.read_text(encoding="utf-8") for path in sorted((paper / "sections").glob("*.tex"))}
@@ -104,10 +109,8 @@ def test_of_a_model_that_cannot_answer_nothing_is_called_a_report(tmp_path: Path
     assert "that is not a report" not in able["real"]
 
 
-def test_a_mean_over_nothing_is_a_sentence(tmp_path: Path) -> None:
-    study = settings(("organism", "third_one"))
-    paper = make(tmp_path, study, figures=False, unable=("third_one",))
-    values = values_of(paper)
+def test_a_mean_over_nothing_is_a_sentence(one_unable: Path) -> None:
+    values, paper = values_of(one_unable), one_unable
     said = said_of("2", (paper / "sections" / "real.tex").read_text(encoding="utf-8"), values)
     assert "no question to be answered no is left of" in said and "there is no mean to give" in said
     assert "1.controls.none.left" not in values
@@ -302,21 +305,27 @@ def test_what_no_stage_runs_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["detection.csv", "controls.csv", "lens.csv", "verdict.csv", "range.json"])
-def test_what_a_stage_should_have_written_must_be_there(tmp_path: Path, name: str) -> None:
-    study = settings(("organism",))
-    write_project(tmp_path, study)
+def test_what_a_stage_should_have_written_must_be_there(of_organism: Path, tmp_path: Path, name: str) -> None:
+    study, stimuli = settings(("organism",)), load_stimuli(REPOSITORY / "data" / "prompts")
+    for part in ("results", "data"):
+        shutil.copytree(of_organism.parent / part, tmp_path / part)
     (tmp_path / "results" / "organism" / name).unlink()
-    stimuli = load_stimuli(REPOSITORY / "data" / "prompts")
     with pytest.raises(ResultError, match=rf"results/organism/{re.escape(name)}.*dvc repro {Path(name).stem}@organism"):
         render_tables(
             study, stimuli, Results(tmp_path, stages_of(study)), REPOSITORY / "paper" / "templates", tmp_path / "t"
         )
 
 
-def test_tables_say_what_they_were_made_of(tmp_path: Path) -> None:
-    study = settings(("organism",))
-    paper = make(tmp_path, study)
-    tables, figures = (json.loads((paper / stage / "sources.json").read_text()) for stage in ("tables", "figures"))
+@pytest.fixture(scope="module")
+def of_organism(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables and figures of one model, beside its results."""
+    return make(tmp_path_factory.mktemp("organism"), settings(("organism",)))
+
+
+def test_tables_say_what_they_were_made_of(of_organism: Path) -> None:
+    tables, figures = (
+        json.loads((of_organism / stage / "sources.json").read_text()) for stage in ("tables", "figures")
+    )
     (source,) = tables["planted-organism.tex"]
     assert (source["path"], source["stage"]) == ("results/organism/detection.csv", "detection@organism")
     assert {source["path"] for source in figures["lens.pdf"]} == {
@@ -415,8 +424,8 @@ def test_the_paper_says_it_all(two_papers: list[Path]) -> None:
     assert "root:" not in text  # nothing of \input{/etc/passwd}, which a reply holds
 
 
-def test_a_paper_with_a_typed_result_is_refused(tmp_path: Path) -> None:
-    paper = make(tmp_path, settings(("organism",)))
+def test_a_paper_with_a_typed_result_is_refused(of_organism: Path, tmp_path: Path) -> None:
+    paper = shutil.copytree(of_organism, tmp_path / "paper")
     (paper / "sections" / "limits.tex").write_text("It rises to 42 percent.\n")
     with pytest.raises(PaperError) as refused:
         build_paper(paper, paper / "build" / "paper.pdf")
