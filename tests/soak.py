@@ -71,9 +71,9 @@ def finish(project: Path, *arguments: str) -> str:
     return printed
 
 
-def times(project: Path, *stages: str) -> dict[str, float]:
-    """Run stages, all by default, and those before them, undisturbed. Returns the seconds that each took."""
-    run, began = start(project, *stages), {}
+def times(project: Path, *asked: str) -> dict[str, float]:
+    """Have DVC reproduce what is asked for, all by default, undisturbed. Returns the seconds of each stage that ran."""
+    run, began = start(project, *asked), {}
     assert run.stdout is not None
     printed = []
     for line in run.stdout:
@@ -128,10 +128,10 @@ class Soak:
     seconds: dict[str, float]
 
     @classmethod
-    def begin(cls, folder: Path, *stages: str) -> Soak:
-        """Run stages of the study once, all by default, and copy it."""
+    def begin(cls, folder: Path, *asked: str) -> Soak:
+        """Have DVC reproduce what is asked for of the study, all by default, and copy it."""
         undisturbed, disturbed = small_project(folder / "undisturbed"), folder / "disturbed"
-        seconds = times(undisturbed, *stages)
+        seconds = times(undisturbed, *asked)
         shutil.copytree(undisturbed, disturbed, symlinks=True)
         return cls(undisturbed, disturbed, seconds)
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from scripts.forked_stages import SHARED
 from tests.conftest import ROOT
 from tests.dependencies import STAGES
 
@@ -55,9 +56,15 @@ def project(folder: Path, stages: dict[str, list[str]], together: str = "") -> P
 
 
 def reproduce(folder: Path, *asked: str) -> subprocess.CompletedProcess[str]:
+    for name in SHARED:  # every lane imports them ahead, and these stages need none: they are empty
+        package = folder / "empty"
+        for part in name.split("."):
+            package /= part
+            package.mkdir(parents=True, exist_ok=True)
+            (package / "__init__.py").touch()
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(folder / "empty"), str(ROOT)]),
     }
     command = [sys.executable, "-m", *asked]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

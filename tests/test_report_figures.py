@@ -24,11 +24,10 @@ from introspection.experiments.sweep.figure import Sweep, sweep_figure
 from introspection.paper import figure_style
 from introspection.paper.figure_style import Look
 from introspection.paper.figures import draw_figures
-from introspection.paper.pipeline import hash_of
 from introspection.paper.prompts import Prompts
 from introspection.paper.results import Results
 from introspection.stimuli.prompts import load_stimuli
-from tests.synthetic_results import HOSTILE, REPOSITORY, settings, stages_of, write_project
+from tests.synthetic_results import HOSTILE, REPOSITORY, settings, write_project
 
 STIMULI = load_stimuli(REPOSITORY / "data" / "prompts")
 LOOK = Look(settings().figures, Prompts.of(STIMULI))
@@ -129,17 +128,6 @@ def test_hostile_vectors_and_tokens_can_be_drawn(tmp_path: Path) -> None:
     )
     figure_style.save(lens_figure([Curves(text, lens, (1, 2)) for text in HOSTILE], LOOK), tmp_path / "lens")
     assert (tmp_path / "lens.pdf").stat().st_size > 1000
-
-
-def test_the_same_results_give_the_same_figures(tmp_path: Path) -> None:
-    study = settings()
-    for name in ("one", "two"):
-        write_project(tmp_path / name, study)
-        results = Results(tmp_path / name, stages_of(study))
-        draw_figures(study, STIMULI, results, tmp_path / name / "paper" / "figures")
-    drawn = {path.name for path in (tmp_path / "one" / "paper" / "figures").iterdir()}
-    assert {"detection.pdf", "detection.svg", "lens.pdf", "dose.pdf", "sweep.svg", "sources.json"} <= drawn
-    assert hash_of(tmp_path / "one" / "paper" / "figures") == hash_of(tmp_path / "two" / "paper" / "figures")
 
 
 def test_a_figure_of_a_model_that_left_the_study_is_gone(tmp_path: Path) -> None:

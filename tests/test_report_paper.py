@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import re
 import shutil
@@ -400,7 +401,11 @@ def test_hostile_results_touch_nothing_elsewhere_and_start_nothing_but_latex(bui
     assert not [path for root in [*own, Path.cwd()] for path in root.rglob("ran")]
 
 
-def test_the_same_results_give_the_same_pdf(two_papers: list[Path]) -> None:
+def test_the_same_results_give_the_same_figures_and_pdf(built: Built, two_papers: list[Path]) -> None:
+    one, other = (paper / "figures" for paper in built.papers)
+    drawn = sorted(path.name for path in one.iterdir())
+    assert {"detection.pdf", "detection.svg", "lens.pdf", "dose.pdf", "sweep.svg", "sources.json"} <= set(drawn)
+    assert filecmp.cmpfiles(one, other, drawn, shallow=False) == (drawn, [], [])
     assert two_papers[0].read_bytes() == two_papers[1].read_bytes()
     assert [path.name for path in two_papers[0].parent.iterdir()] == ["paper.pdf"]
 
