@@ -11,7 +11,7 @@ from repeng import ControlVector
 
 from benchmarks.measure import Arm, Outputs, in_child, largest_difference, parts_of, share_in_lanes, timed
 from benchmarks.post import lens_logits, read_turns
-from benchmarks.subjects import ROOT, organism, plan_shape, product_rate, stimuli
+from benchmarks.subjects import ROOT, TITLES, organism, plan_shape, product_rate, stimuli
 from benchmarks.table import Row, compare
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.trial import Injection
@@ -56,7 +56,6 @@ class Case:
         return f"{self.title}, {self.vectors} vectors, {TITLES[self.model]}"
 
 
-TITLES = {"organism": "the organism", "smollm2-135m": "SmolLM2"}
 ORGANISM = Case("detection, controls and lens", "organism", 9, 1, 8.0)
 CASES = (
     ORGANISM,

@@ -18,6 +18,8 @@ from introspection.stimuli.prompts import Stimuli, load_stimuli
 
 ROOT = Path(__file__).resolve().parent.parent
 ORGANISM = "organism"
+TITLES = {ORGANISM: "the organism", "smollm2-135m": "SmolLM2"}
+"""What models are called in the tables."""
 
 
 def settings_of(key: str) -> ModelSettings:

@@ -29,7 +29,8 @@ settings.load_profile("unhurried")
 POST = ROOT.parent / "shared" / "seed" / "post.txt"
 FAMILIES = ("qwen2", "llama", "gemma", "gemma2", "mistral", "phi3", "gpt_neox", "gpt2")
 
-LONG = ("new_experiment", "dependencies", "pipeline", "docs", "companion", "report_paper", "hostile_keys")
+LONG = ("pipeline", "dependencies", "report_paper", "soak", "executor", "trials", "new_experiment", "plan", "companion")
+LONG += ("elsewhere", "try", "organism", "release", "docs")
 """Files that take the longest, in their order: begun first, so that no process is left alone with one at the end."""
 
 

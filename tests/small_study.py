@@ -20,11 +20,12 @@ SUFFIXES = "few.json"
 def copy_project(copy: Path) -> Path:
     """A copy of what git would hand out, with DVC and without git."""
     by_name = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", ".work", "__pycache__", "tmp", "cache")
-    fetched = {str(ROOT / "data" / "raw")}  # hundreds of megabytes
+    fetched = str(ROOT / "data" / "raw")  # hundreds of megabytes
 
     def left_out(folder: str, names: list[str]) -> set[str]:
-        large = {name for name in names if (Path(folder) / name).is_dir()} if folder in fetched else set()
-        return {*by_name(folder, names), *large}
+        large = {name for name in names if (Path(folder) / name).is_dir()} if folder == fetched else set()
+        unfinished = {"build", "dist"} if folder == str(ROOT) else set()
+        return {*by_name(folder, names), *large, *unfinished}
 
     shutil.copytree(ROOT, copy, ignore=left_out, symlinks=True)
     (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n")
