@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from dvc.cli import main
 from ruamel.yaml import YAML
 
 from introspection.injection.repengs import ControlVector
 from introspection.injection.vectors import load_vector, save_vector
 from tests.conftest import ROOT
 from tests.processes import run_script
-from tests.quicker_dvc import repository, status
+from tests.quicker_dvc import repository, status, within
 
-yaml = YAML(typ="rt")
-
-
-def dvc(project: Path, *arguments: str) -> str:
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+yaml = YAML(typ="safe")
 
 
 def stale(project: Path) -> set[str]:
@@ -242,9 +231,9 @@ def test_what_is_committed_is_what_the_lock_file_says(before: set[str]) -> None:
 
 
 def test_the_figures_and_metrics_are_declared(project: Path) -> None:
-    metrics = json.loads(dvc(project, "metrics", "show", "--json"))
-    shown = metrics[""]["data"] if "" in metrics else metrics
-    assert "results/organism/instrument.json" in json.dumps(shown)
-    dvc(project, "plots", "show", "--out", "plots")
+    with repository(project) as repo:
+        assert "results/organism/instrument.json" in repo.metrics.show()[""]["data"]
+    with within(project):
+        assert main(["plots", "show", "--out", "plots"]) == 0
     page = (project / "plots" / "index.html").read_text(encoding="utf-8")
     assert "<img" in page and "http" not in page.lower().replace("http-equiv", "")
