@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from tests.processes import run_script
 from tests.quicker_dvc import repository, status, within
 
 yaml = YAML(typ="safe")
+
+WHOLE = {"check"}
+"""Looks at params.yaml as a whole, whatever is edited."""
 
 
 def stale(project: Path) -> set[str]:
@@ -43,8 +46,7 @@ def stale(project: Path) -> set[str]:
         here = [path for path in dependencies if not any(each.is_relative_to(path) for each in absent)]
         return "changed command" in entry or bool(here)
 
-    whole = {"check"}  # looks at params.yaml as a whole, whatever is edited
-    return {stage for stage, entries in changes.items() if any(map(changed, entries))} - whole
+    return {stage for stage, entries in changes.items() if any(map(changed, entries))} - WHOLE
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +55,17 @@ def before(project: Path) -> set[str]:
     return stale(project)
 
 
-def edit(project: Path, key: str, value: Any) -> Callable[[], None]:
+def edit(project: Path, changes: Mapping[str, Any]) -> Callable[[], None]:
+    """Change parameters by their keys; returns what undoes that."""
     path = project / "params.yaml"
     before = path.read_bytes()
     values = yaml.load(before)
-    *sections, name = key.split(".")
-    section = values
-    for part in sections:
-        section = section[part]
-    section[name] = value
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        section = values
+        for part in sections:
+            section = section[part]
+        section[name] = value
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(values, file)
     return lambda: path.write_bytes(before) and None
@@ -103,7 +107,7 @@ CLOSELY |= {f"beyond-trained@{name}" for name in PARAMS["examined"]}
 EXAMINED |= {f"examine-trained@{name}" for name in PARAMS["examined"]}
 
 # What depends on the numbers of an injection follows only where the stage `injection` writes others.
-CHANGES = [
+OF_A_MODEL = [
     ("models.organism.strength", 33, {"model@organism", "injection@organism", "figures", "tables"} | AGAIN),
     (
         "models.organism.layers",
@@ -111,6 +115,10 @@ CHANGES = [
         {"model@organism", "injection@organism", "dose@organism", "figures", "tables"} | AGAIN,
     ),
     ("models.organism.device_map", "cpu", {"model@organism", "injection@organism", "figures", "tables"} | AGAIN),
+]
+"""Each in the same section, which some stages depend on as a whole: changed one after another."""
+
+SEPARATE = [
     ("figures.palette", "deep", {"figures"}),
     ("sweep.earliest_start", 0.5, {"tables"} | of_all("choose-range", "injection")),
     ("controls.exclude_above", 0.5, {"tables"} | of_all("control-statistics")),
@@ -126,17 +134,42 @@ CHANGES = [
     ("suffixes.resamples", 30, {"tables"} | of_all("suffixes")),
     ("suffixes.confidence", 0.8, {"tables"} | of_all("suffix-intervals")),
 ]
+"""Changed at once: DVC says for each stage which of them have changed."""
 
 
-@pytest.mark.parametrize(("key", "value", "expected"), CHANGES)
-def test_a_changed_parameter_reruns_what_reads_it(
+@pytest.mark.parametrize(("key", "value", "expected"), OF_A_MODEL)
+def test_a_changed_parameter_of_a_model_reruns_what_reads_it(
     project: Path, before: set[str], key: str, value: Any, expected: set[str]
 ) -> None:
-    undo = edit(project, key, value)
+    undo = edit(project, {key: value})
     try:
         assert stale(project) - before == expected
     finally:
         undo()
+
+
+@pytest.fixture(scope="module")
+def stale_for(project: Path) -> dict[str, set[str]]:
+    """By name of a parameter, as stages depend on it, the stages for which it has changed."""
+    undo = edit(project, {key: value for key, value, _ in SEPARATE})
+    try:
+        entries = status(project)
+    finally:
+        undo()
+    assert not any("changed command" in of_stage for of_stage in entries.values())
+    found: dict[str, set[str]] = {}
+    for stage in entries.keys() - WHOLE:
+        for entry in entries[stage]:
+            for name in entry.get("changed deps", {}).get("params.yaml", {}):
+                found.setdefault(name, set()).add(stage)
+    return found
+
+
+@pytest.mark.parametrize(("key", "expected"), [(key, expected) for key, _, expected in SEPARATE])
+def test_a_changed_parameter_reruns_what_reads_it(stale_for: dict[str, set[str]], key: str, expected: set[str]) -> None:
+    assert expected == {
+        stage for name, stages in stale_for.items() if key == name or key.startswith(f"{name}.") for stage in stages
+    }
 
 
 @pytest.mark.parametrize(
@@ -156,7 +189,7 @@ def test_what_an_injection_depends_on_reruns_what_it_touches(
     project: Path, before: set[str], key: str, value: Any, expected: set[str]
 ) -> None:
     """The stages `model` and `injection` run again; those follow whose file they write anew, and no other."""
-    undo = edit(project, key, value)
+    undo = edit(project, {key: value})
     folder = project / "results" / "organism"
     kept = {
         path: path.read_bytes() for path in (project / "dvc.lock", *folder.glob("injection/*"), folder / "model.json")
@@ -174,7 +207,7 @@ def test_what_an_injection_depends_on_reruns_what_it_touches(
 
 
 def test_a_new_concept_reruns_the_vectors_and_what_shows_it_but_trains_nothing(project: Path, before: set[str]) -> None:
-    undo = edit(project, "study.concepts", ["cat", "bread", "love", "fear", "truth"])
+    undo = edit(project, {"study.concepts": ["cat", "bread", "love", "fear", "truth"]})
     try:
         found = stale(project) - before
         assert {"vectors@organism", "detection@organism", "figures", "tables"} <= found
