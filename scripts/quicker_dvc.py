@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any, TextIO
@@ -38,9 +37,20 @@ from introspection.terminal import printable
 _EMPTY = "schema: '2.0'\nstages:\n"
 
 
-@cache
+_known: dict[str, Any] = {}  # by text, what was parsed last
+_AT_ONCE = 16  # texts: dvc.yaml, params.yaml, and dvc.lock as it was and is
+
+
 def _parsed(text: str) -> Any:
-    return YAML(typ="safe").load(text) or {}
+    """What a text of YAML holds, which nobody changes."""
+    return _known[text] if text in _known else _know(text, YAML(typ="safe").load(text) or {})
+
+
+def _know(text: str, content: Any) -> Any:
+    while len(_known) >= _AT_ONCE:
+        del _known[next(iter(_known))]
+    _known[text] = content
+    return content
 
 
 def parsed_once(text: str, path: str, typ: str = "safe") -> Any:
@@ -49,13 +59,21 @@ def parsed_once(text: str, path: str, typ: str = "safe") -> Any:
 
 
 def with_entries(lock: str, entries: Mapping[str, Any]) -> str:
-    """The text of dvc.lock with these entries of stages in it, each as DVC writes it: in its place, or at the end."""
+    """The text of dvc.lock with these entries of stages in it, each as DVC writes it: in its place, or at the end.
+
+    What it holds is known then: of all the others nothing is parsed anew.
+    """
     head, *old = re.split(r"^(?=  \S)", lock, flags=re.MULTILINE)
     texts = {entry.partition("\n")[0]: entry for entry in old}
+    stages = dict(_parsed(lock)["stages"] or {})
     for name, entry in entries.items():
-        text = dumps_yaml({"stages": {name: entry}}).removeprefix("stages:\n")
-        texts[text.partition("\n")[0]] = text
-    return head + "".join(texts.values())
+        text = dumps_yaml({"stages": {name: entry}})
+        stages |= YAML(typ="safe").load(text)["stages"]
+        entry_text = text.removeprefix("stages:\n")
+        texts[entry_text.partition("\n")[0]] = entry_text
+    text = head + "".join(texts.values())
+    _know(text, {**_parsed(lock), "stages": stages})
+    return text
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from dvc.utils.serialize import dumps_yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from scripts.quicker_dvc import StageProcesses, parsed_once, prepare, with_entries
 from tests.conftest import ROOT
@@ -42,8 +44,10 @@ def test_whatever_a_parameter_holds_is_written_as_dvc_writes_it(params: dict[str
 
     stages = {name: {"cmd": "true", "params": {"params.yaml": {"key": value}}} for name, value in params.items()}
     changed = data.draw(st.sampled_from([*stages, "new@stage"]))
-    entry = {"cmd": "false"}
-    assert with_entries(dumps_yaml(lock(stages)), {changed: entry}) == dumps_yaml(lock({**stages, changed: entry}))
+    entry = {"cmd": "false", "params": {"params.yaml": deepcopy(params)}}  # else YAML refers to what stands above
+    written = with_entries(dumps_yaml(lock(stages)), {changed: entry})
+    assert written == dumps_yaml(lock({**stages, changed: entry}))
+    assert parsed_once(written, "dvc.lock") == YAML(typ="safe").load(written), "though only the entry was parsed"
 
 
 WHOLE = "schema: '2.0'\nstages:\n  one:\n    cmd: python stages/one.py\n    outs:\n    - path: told\n      md5: abc\n"
