@@ -29,33 +29,14 @@ from introspection.engine.on_ray import Actors, on_ray
 from introspection.engine.reading import NotFiniteError, Reading, read
 from introspection.engine.run import prefill, run_prefilled, run_trials
 from introspection.engine.trial import Injection, Trial
-from introspection.injection.vectors import random_vectors
 from introspection.model.language_model import LanguageModel, ModelError
 from introspection.model.switching import adapted, attach_adapter
-from introspection.settings import EngineSettings, SettingsError
+from introspection.settings import SettingsError
 from introspection.stimuli.chat import encode
-from introspection.stimuli.prompts import Stimuli, load_stimuli
+from introspection.stimuli.prompts import Stimuli
 from tests.conftest import ROOT
+from tests.driver import BATCH, directions_of, settings_of, states, trials_of
 from tests.small_models import load, save_model
-
-BATCH = 1500
-
-
-def directions_of(model: LanguageModel, seed: int = 3) -> dict:
-    return {name: vector.directions for name, vector in random_vectors(model, 3, seed)}
-
-
-def trials_of(model: LanguageModel, stimuli: Stimuli) -> list[Trial]:
-    """Twelve injections, and four things asked under each."""
-    texts = [encode(model.tokenizer, stimuli.detection[key]) for key in ("no_info",)]
-    texts += [encode(model.tokenizer, stimuli.control_conversation(question)) for question in stimuli.controls[:3]]
-    injections = [Injection(f"random_{n}", s, 1, 3) for n in (1, 2, 3) for s in (0.5, 1.0, 2.0, 4.0)]
-    return [Trial(text.token_ids, text.steered, (injection,)) for text in texts for injection in injections]
-
-
-def states(model: LanguageModel, stimuli: Stimuli, seed: int = 3) -> torch.Tensor:
-    trials = trials_of(model, stimuli)
-    return run_trials(model, trials, directions_of(model, seed), layers=[2, 5], tokens_per_batch=BATCH)
 
 
 @pytest.fixture
@@ -195,13 +176,8 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> t
 @pytest.fixture(scope="module")
 def actors() -> Iterator[Actors]:
     """Two actors."""
-    with on_ray(_settings(2)) as found:
+    with on_ray(settings_of(2)) as found:
         yield found
-
-
-def _settings(actors: int | None, **other: object) -> EngineSettings:
-    given = {"tokens_per_batch": None, "executor": "ray", "actors": actors, "gpus_per_actor": 1, "address": None}
-    return EngineSettings.model_validate(given | other)
 
 
 @contextmanager
@@ -274,7 +250,7 @@ def test_a_killed_driver_goes_on_where_it_was(
 ) -> None:
     """The driver and all that it has started are killed, as with a machine that goes down."""
     kept = tmp_path / "kept"
-    driver = subprocess.Popen([sys.executable, "-m", "tests.test_executor", str(adapter[0]), str(kept)], cwd=ROOT)
+    driver = subprocess.Popen([sys.executable, "-m", "tests.driver", str(adapter[0]), str(kept)], cwd=ROOT)
     while len(list(kept.glob("*.states"))) < 3:
         assert driver.poll() is None, "it ended before it was killed"
         time.sleep(0.01)
@@ -298,28 +274,16 @@ def test_more_actors_than_gpus_and_a_cluster_that_is_not_there(
 
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0, "GPU": 4.0})
     with pytest.raises(SettingsError, match=r"found 3 actors of 2 GPUs; the cluster has 4 GPUs"):
-        Actors(_settings(3, gpus_per_actor=2)).tokens(qwen2)
+        Actors(settings_of(3, gpus_per_actor=2)).tokens(qwen2)
     with pytest.raises(SettingsError, match=r"found no actors of 8 GPUs; the cluster has 4 GPUs"):
-        Actors(_settings(None, gpus_per_actor=8)).tokens(qwen2)
+        Actors(settings_of(None, gpus_per_actor=8)).tokens(qwen2)
     monkeypatch.setattr(ray, "init", _no_cluster)
     with (
         pytest.raises(SettingsError, match=r"no cluster answers at 127\.0\.0\.1:1"),
-        on_ray(_settings(1, address="127.0.0.1:1")),
+        on_ray(settings_of(1, address="127.0.0.1:1")),
     ):
         pass
 
 
 def _no_cluster(**_: object) -> None:
     raise ConnectionError("nobody is there")
-
-
-def _driver(base: Path, kept: Path) -> None:
-    model = load(base)
-    with on_ray(_settings(1)), kept_in(kept, "driver"):
-        while True:  # until it is killed
-            states(model, load_stimuli(ROOT / "data" / "prompts"))
-            time.sleep(60)
-
-
-if __name__ == "__main__":
-    _driver(Path(sys.argv[1]), Path(sys.argv[2]))
