@@ -362,9 +362,8 @@ def test_nothing_is_injected_outside_turn_1() -> None:
         Trial((1, 2, 3, 4, 5, 6, 7), (2, 5), (Injection("random_1", 1.0, 1, 2, (3, 5)),))
 
 
-@pytest.mark.parametrize("tokens", [1, 900, 10**9])
 def test_blocks_compute_in_slices_that_change_nothing(
-    any_model: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch, tokens: int
+    any_model: LanguageModel, stimuli: Stimuli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arms = [None, Injection("random_1", 3.0, 1, 4), Injection("random_2", 2.0, 2, 3), Injection("random_2", 2.0, 2, 2)]
     rows = [trial(any_model, stimuli.detection[prompt], arm) for prompt in PROMPTS for arm in arms]
@@ -372,15 +371,16 @@ def test_blocks_compute_in_slices_that_change_nothing(
     rows += [Trial(rows[1].token_ids[:30], rows[1].turn_1, rows[1].injections)]  # read where it is steered
     given = {name: vector.directions for name, vector in vectors_of(any_model).items()}
     expected = torch.cat([run_trials(any_model, [row], given) for row in rows])
-    seen: list[int] = []
-
-    def watch(_module: object, inputs: tuple[torch.Tensor, ...]) -> None:
-        seen.append(len(inputs[0]))
-
-    monkeypatch.setattr("introspection.engine.memory.SLICE", tokens)
     norm = next(child for child in any_model.blocks[1].children() if "norm" in type(child).__name__.lower())
-    with norm.register_forward_pre_hook(watch):
-        states = run_trials(any_model, rows, given)
-    torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
-    assert (max(seen) == 1) == (tokens == 1) and (tokens < 10**9 or max(seen) > 3)
+    for tokens in (1, 900, 10**9):
+        seen: list[int] = []
+
+        def watch(_module: object, inputs: tuple[torch.Tensor, ...], seen: list[int] = seen) -> None:
+            seen.append(len(inputs[0]))
+
+        monkeypatch.setattr("introspection.engine.memory.SLICE", tokens)
+        with norm.register_forward_pre_hook(watch):
+            states = run_trials(any_model, rows, given)
+        torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
+        assert (max(seen) == 1) == (tokens == 1) and (tokens < 10**9 or max(seen) > 3)
     assert all("forward" not in vars(block) for block in any_model.blocks)
