@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.measure import Arm, Outputs, in_child, largest_difference, parts_of, share_in_lanes, timed
 from benchmarks.post import read_turns
-from benchmarks.subjects import organism, plan_shape, product_rate, random_model, stimuli
+from benchmarks.subjects import TITLES, organism, plan_shape, product_rate, random_model, stimuli
 from benchmarks.table import Row, compare
 from introspection.engine.memory import tokens_that_fit
 from introspection.engine.run import run_trials
@@ -36,9 +36,9 @@ def run() -> list[Row]:
     """All ranges, on the organism, a random model of 16 blocks of 512 and SmolLM2, their baselines timed on some."""
     rows = []
     subjects: list[tuple[str, Build, int]] = [
-        ("the organism", organism, 1),
+        (TITLES["organism"], organism, 1),
         ("random, 16 blocks of 512", partial(random_model, 16, 512), 8),
-        ("SmolLM2", partial(organism, "smollm2-135m"), 29),
+        (TITLES["smollm2-135m"], partial(organism, "smollm2-135m"), 29),
     ]
     for name, build, every in subjects:
         ours, in_lanes = in_child(engine, build), share_in_lanes(engine, build)

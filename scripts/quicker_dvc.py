@@ -65,15 +65,16 @@ def with_entries(lock: str, entries: Mapping[str, Any]) -> str:
     """
     head, *old = re.split(r"^(?=  \S)", lock, flags=re.MULTILINE)
     texts = {entry.partition("\n")[0]: entry for entry in old}
-    stages = dict(_parsed(lock)["stages"] or {})
+    content = _parsed(lock)
+    stages = dict(content["stages"] or {})
     for name, entry in entries.items():
-        text = dumps_yaml({"stages": {name: entry}})
-        stages |= YAML(typ="safe").load(text)["stages"]
-        entry_text = text.removeprefix("stages:\n")
-        texts[entry_text.partition("\n")[0]] = entry_text
-    text = head + "".join(texts.values())
-    _know(text, {**_parsed(lock), "stages": stages})
-    return text
+        alone = dumps_yaml({"stages": {name: entry}})
+        stages |= YAML(typ="safe").load(alone)["stages"]
+        text = alone.removeprefix("stages:\n")
+        texts[text.partition("\n")[0]] = text
+    whole = head + "".join(texts.values())
+    _know(whole, {**content, "stages": stages})
+    return whole
 
 
 @contextmanager

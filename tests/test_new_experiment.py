@@ -70,7 +70,7 @@ def test_its_code_is_in_the_style_of_the_house(followed: Path) -> None:
 
 
 def test_the_plan_prices_it(followed: Path) -> None:
-    assert re.search(r"^ +hesitation +\d", run(followed, "stages/plan.py", MODEL), flags=re.M)
+    assert re.search(r"^ +hesitation +\d", run(followed, "stages/plan.py"), flags=re.M)
 
 
 def test_its_table_is_in_the_paper_and_nothing_else_has_changed(followed: Path) -> None:

@@ -39,6 +39,7 @@ from introspection.settings import ModelSettings
 from introspection.settings.organisms import OrganismSettings, OrganismsSettings
 from introspection.steering import Edit, steered
 from introspection.stimuli.chat import encode, generation_prompt
+from tests.small_models import load
 
 ROOT = Path(__file__).parents[1]
 HELD_OUT = ("cat", "bread")
@@ -442,9 +443,7 @@ def test_an_adapter_is_the_organism_that_was_trained(corpus, organisms, base, tm
         with torch.no_grad():
             plain = bare(tokens).logits
             expected = PeftModel.from_pretrained(bare, folder)(tokens).logits
-            loaded = load_model(
-                ModelSettings(source=str(folder), dtype="float32", layers=(1, 2), strength=1.0, filler="original")
-            )
+            loaded = load(folder)
             found = loaded.model(tokens).logits
         assert torch.allclose(found, expected, atol=1e-5) and not torch.allclose(found, plain, atol=1e-3)
         kinds = [row["injected"] for row in json.loads((folder / "training.json").read_text())["assessment"]]

@@ -14,11 +14,10 @@ from gguf import GGMLQuantizationType as Quantisation
 from tokenizers import Tokenizer
 
 from benchmarks import second_implementation as second
-from introspection.model.loading import load_model
-from introspection.settings import ModelSettings
 from introspection.stimuli.chat import encode
 from introspection.stimuli.prompts import Stimuli
 from tests.gguf_files import CONFIGS, random_model, vocabulary, write_gguf
+from tests.small_models import load
 
 ROW = second.Logits("info", 669, 0.85, 0.86, 0.85, 0.3, 1e-4, 0.1)
 
@@ -41,9 +40,7 @@ if importlib.util.find_spec("llama_cpp") is not None:
     ) -> None:
         words = vocabulary(family, tokenizer, stimuli)
         path = write_gguf(tmp_path / "small.gguf", family, random_model(family, len(words.tokens)), words, types)
-        model = load_model(
-            ModelSettings(source=str(path), dtype="float32", layers=(1, 2), strength=1.0, filler="original")
-        )
+        model = load(path)
         prompt = encode(model.tokenizer, stimuli.detection["no_info"]).token_ids
         texts = {"controls": [stimuli.control_conversation(question)[-2].content for question in stimuli.controls]}
         found = second.compare(model, path, texts, {"no_info": prompt})

@@ -48,7 +48,7 @@ Drawn = Any
 
 
 Levels = tuple[tuple[str, tuple[str, ...]], ...]
-"""By column, what it takes, as it can be looked up."""
+"""By column of names or truths, what it takes."""
 
 
 def chart(table: Table, rows: pd.DataFrame) -> dict[str, Any] | None:
@@ -59,30 +59,25 @@ def chart(table: Table, rows: pd.DataFrame) -> dict[str, Any] | None:
     keys = [column for column in table.columns if column.name in table.key]
     differ = {each.name: found for each in keys if each.kind != "text" and (found := rows[each.name].nunique()) > 1}
     numeric = tuple(sorted(differ, key=lambda name: -differ[name]))
-    panels = (
-        [(str(value), len(found)) for value, found in rows.groupby(table.panels, sort=False)] if table.panels else []
-    )
-    return _specification(table, _hashable(levels(table, rows)), numeric, tuple(panels))
-
-
-def _hashable(categories: Mapping[str, Sequence[str]]) -> Levels:
-    return tuple((name, tuple(found)) for name, found in categories.items())
+    panels = rows.groupby(table.panels, sort=False) if table.panels else ()
+    sizes = tuple((str(value), len(found)) for value, found in panels)
+    return _specification(table, levels(table, rows), numeric, sizes)
 
 
 @cache
 @debug_mode(False)  # altair checks every part of a chart against its schema, which takes longer than all else: tests do
 def _specification(
-    table: Table, taken: Levels, numeric: Sequence[str], panels: Sequence[tuple[str, int]]
+    table: Table, taken: Levels, numeric: Sequence[str], sizes: Sequence[tuple[str, int]]
 ) -> dict[str, Any] | None:
     """What is drawn, the same for all tables of a kind whose rows take the same names.
 
-    numeric: the columns of numbers in which rows differ, that with the most values first. panels: how many rows each
-    has. Returns a Vega-Lite specification, which nobody changes.
+    numeric: the columns of numbers in which rows differ, that with the most values first. sizes: of each panel, how
+    many rows it has. Returns a Vega-Lite specification, which nobody changes.
     """
     measured, categories = quantities(table), dict(taken)
     drawn: Drawn | None
     if table.panels:
-        drawn = _panels(table, measured, panels, categories)
+        drawn = _panels(table, measured, sizes, categories)
     elif set(numeric) == {"first_layer", "last_layer"}:
         drawn = _ranges(table, measured, {name: found for name, found in categories.items() if name in table.key})
     elif numeric:
@@ -130,15 +125,15 @@ def _rank(column: Column, telling: Set[str]) -> tuple[bool, bool, bool, bool]:
     return (column.kind == "integer", "nats" not in column.meaning, not shift, column.name not in telling)
 
 
-def levels(table: Table, rows: pd.DataFrame) -> dict[str, list[str]]:
+def levels(table: Table, rows: pd.DataFrame) -> Levels:
     """By column of names or truths that are not the same in all rows and are compared: what it takes."""
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for column in table.columns:
         if column.kind in ("text", "truth"):
-            values = list(dict.fromkeys(str(value) for value in rows[column.name]))
+            values = tuple(dict.fromkeys(str(value) for value in rows[column.name]))
             if 1 < len(values) <= _PLACES and max(map(len, values)) <= _LONG:
                 found[column.name] = values
-    return found
+    return tuple(found.items())
 
 
 def _marks(table: Table, measured: Quantities, categories: Mapping[str, Sequence[str]]) -> Drawn | None:
